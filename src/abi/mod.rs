@@ -1,0 +1,8 @@
+//! Data layouts, and nothing else: what crosses the boundary to the kernel
+//! (`kernel`) and to C programs (`public`). `layout` asserts at compile time
+//! that both are what they must be.
+#![allow(unsafe_code)] // zerocopy's derives, and reads of C structs of varying size
+
+pub mod kernel;
+pub mod layout;
+pub mod public;
