@@ -2,7 +2,7 @@
 
 use super::kernel::*;
 use super::public::*;
-use memoffset::{offset_of, span_of};
+use memoffset::offset_of;
 
 macro_rules! size {
     ($($type:ty = $size:expr),* $(,)?) => { $(const _: () = assert!(size_of::<$type>() == $size);)* };
@@ -23,9 +23,9 @@ size! {
     BackingMap = 16, UringEntInOut = 32, UringReqHeader = 288, UringCmdReq = 24,
 }
 
-const _: () = assert!(span_of!(UringReqHeader, op_in).start == 128);
-const _: () = assert!(span_of!(UringReqHeader, ent).start == 256);
-const _: () = assert!(span_of!(UringCmdReq, qid).start == 16);
+const _: () = assert!(offset_of!(UringReqHeader, op_in) == 128);
+const _: () = assert!(offset_of!(UringReqHeader, ent) == 256);
+const _: () = assert!(offset_of!(UringCmdReq, qid) == 16);
 
 // Public structures: every machine.
 size! {
