@@ -357,14 +357,40 @@ pub struct CustomIo {
     pub clone_fd: Option<unsafe extern "C" fn(c_int) -> c_int>,
 }
 
+/// Copies the first `size` bytes of a C structure over `whole`.
+///
+/// # Safety
+/// `from` has `size` bytes, and any bytes that C puts there make a valid `T`.
+unsafe fn read_prefix<T: Copy>(from: *const T, size: usize, mut whole: T) -> T {
+    let size = size.min(size_of::<T>());
+    // SAFETY: the caller's promise; no more than a `T` is written.
+    unsafe { std::ptr::copy_nonoverlapping(from.cast::<u8>(), std::ptr::from_mut(&mut whole).cast::<u8>(), size) };
+    whole
+}
+
+impl CustomIo {
+    /// The program's functions; `None` if the two that are needed are missing.
+    ///
+    /// # Safety
+    /// `io` is NULL or has `size` bytes.
+    pub unsafe fn read(io: *const Self, size: usize) -> Option<Self> {
+        if io.is_null() {
+            return None;
+        }
+        // SAFETY: the caller's promise; every bit pattern from C is a function or NULL.
+        let io = unsafe { read_prefix(io, size, Self::default()) };
+        (io.read.is_some() && io.writev.is_some()).then_some(io)
+    }
+}
+
 /// `fuse_req_t`.
-pub type Req = *mut c_void;
+pub type Req = *mut crate::session::request::Request;
 pub type InterruptFunc = unsafe extern "C" fn(req: Req, data: *mut c_void);
 
 /// `struct fuse_pollhandle`: the session to tell, and the kernel's handle.
 #[repr(C)]
 pub struct PollHandle {
-    pub session: *const c_void,
+    pub session: *const crate::session::Session,
     pub kh: u64,
 }
 
@@ -430,4 +456,25 @@ pub struct LowlevelOps {
     pub lseek: Option<unsafe extern "C" fn(Req, u64, libc::off64_t, c_int, *mut FileInfo)>,
     pub tmpfile: Option<unsafe extern "C" fn(Req, u64, libc::mode_t, *mut FileInfo)>,
     pub statx: Option<unsafe extern "C" fn(Req, u64, c_int, c_int, *mut FileInfo)>,
+}
+
+impl LowlevelOps {
+    /// A copy of the program's table, which may be older and shorter than ours.
+    /// A longer one has operations that this library does not know.
+    ///
+    /// # Safety
+    /// `op` is NULL or has `size` bytes.
+    pub unsafe fn read(op: *const Self, size: usize) -> Self {
+        if op.is_null() {
+            return Self::default();
+        }
+        if size > size_of::<Self>() {
+            crate::log_warning!(
+                "fuse: the operation table is newer than this library ({size} bytes, {} known); the rest is ignored",
+                size_of::<Self>()
+            );
+        }
+        // SAFETY: the caller's promise; every bit pattern from C is a function or NULL.
+        unsafe { read_prefix(op, size, Self::default()) }
+    }
 }

@@ -1,0 +1,44 @@
+# The commands of the project. meson builds (meson.build), cargo tests.
+PREFIX ?= /usr/local
+
+help: ## lists the commands
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
+
+demo: ## installs what is missing, builds, and copies a real tree through two filesystems
+	@scripts/deps.sh demo
+	@scripts/build.sh
+	@scripts/demo.sh
+
+test: ## builds, and runs all tests
+	@scripts/deps.sh test
+	@scripts/build.sh
+	@scripts/test.sh
+
+test-kernels: ## runs the tests of tests/vm on a matrix of kernels in qemu
+	@scripts/deps.sh test
+	@scripts/build.sh
+	@scripts/cargo.sh test --test vm -- --ignored --nocapture
+
+bench: ## compares the speed with the libfuse3 this system has
+	@scripts/deps.sh bench
+	@scripts/build.sh
+	@scripts/bench.sh
+
+build: ## builds the libraries and the examples into build/
+	@scripts/deps.sh build
+	@scripts/build.sh
+
+install: ## builds, and installs into PREFIX (/usr/local); needs no root for a directory of one's own
+	@scripts/install.sh $(PREFIX)
+
+uninstall: ## removes what the last install installed
+	@scripts/install.sh --uninstall
+
+vendor: ## fetches the sources of all crates into vendor/, for building without network
+	@scripts/deps.sh build
+	@scripts/vendor.sh
+
+clean: ## removes what was built
+	rm -rf build target
+
+.PHONY: help demo test test-kernels bench build install uninstall vendor clean

@@ -1,0 +1,114 @@
+#!/bin/bash
+# Checks that what a command of the Makefile needs is there. As root on Debian,
+# installs what is missing and says so; otherwise prints the command that does,
+# and fails before anything is built.
+# usage: deps.sh build|demo|test|bench
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+minimum_rust=1.85
+rustup="curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal"
+
+missing=()
+has() { command -v "$1" >/dev/null; }
+# need PACKAGE TEST...: the Debian package is missing if TEST fails.
+need() {
+    local package=$1
+    shift
+    "$@" || missing+=("$package")
+}
+at_least() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
+# What rustc would be after an installation from this system's packages.
+packaged_rust() {
+    apt-cache policy rustc 2>/dev/null | sed -n 's/^ *Candidate: \([0-9][0-9.]*\).*/\1/p'
+}
+
+check_rust() {
+    local version
+    if has rustc && has cargo; then
+        # rustup runs a toolchain that the tree or the user has chosen
+        version=$(rustc --version 2>/dev/null | awk '{ print $2 }')
+        if [ -z "$version" ]; then
+            die "rustc is there, but fails: $(rustc --version 2>&1 | head -n 1)"
+        fi
+        at_least "$minimum_rust" "$version" ||
+            die "Rust $minimum_rust or newer is needed, $(command -v rustc) is $version.
+Install a current one beside it, as the user who builds, and run make again:
+    $rustup"
+        return
+    fi
+    refresh_package_lists
+    version=$(packaged_rust)
+    if [ -n "$version" ] && at_least "$minimum_rust" "$version"; then
+        missing+=(rustc cargo)
+    else
+        die "Rust $minimum_rust or newer is needed and not installed, and this system's packages have ${version:-none}.
+Install it as the user who builds, and run make again (curl comes with: apt-get install curl):
+    $rustup"
+    fi
+}
+
+# A fresh root has no package lists yet, and no candidates without them.
+refresh_package_lists() {
+    [ "$(id -u)" = 0 ] && has apt-get && [ -z "$(packaged_rust)" ] || return 0
+    say "Fetching the package lists (apt-get update)"
+    apt-get update -qq
+}
+
+install_missing() {
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if ! has apt-get; then
+        die "missing here: ${missing[*]}
+(the names of the Debian packages; install your system's equivalents and run make again)"
+    fi
+    local command="apt-get install -y --no-install-recommends ${missing[*]}"
+    if [ "$(id -u)" != 0 ]; then
+        die "missing here: ${missing[*]}
+Install them and run make again:
+    sudo $command"
+    fi
+    say "Installing what is missing: $command"
+    export DEBIAN_FRONTEND=noninteractive
+    # Old package lists name packages that the mirror no longer has.
+    $command >"$log" 2>&1 || { apt-get update -qq && $command >"$log" 2>&1; } ||
+        die "$command failed: $(tail -n 5 "$log")"
+}
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+c_header() { echo "#include <$1>" | cc -E - >/dev/null 2>&1; }
+
+check_rust
+need gcc has cc
+need libc6-dev c_header stdio.h
+need linux-libc-dev c_header linux/fuse.h
+need meson has meson
+need ninja-build has ninja
+need pkg-config has pkg-config
+case ${1:-build} in
+build) ;;
+demo)
+    need fuse3 has fusermount3
+    need mount has mountpoint
+    ;;
+test)
+    need fuse3 has fusermount3
+    need g++ has g++
+    need clang has clang
+    need lld has ld.lld
+    need libfuse3-dev test -e /usr/include/fuse3/fuse_lowlevel.h
+    need qemu-system-x86 has qemu-system-x86_64
+    need busybox-static has busybox
+    need util-linux has setpriv
+    ;;
+bench)
+    need fuse3 has fusermount3
+    need libfuse3-dev test -e /usr/include/fuse3/fuse_lowlevel.h
+    need fio has fio
+    ;;
+*) die "usage: deps.sh build|demo|test|bench" ;;
+esac
+install_missing
+at_least 1.0 "$(meson --version)" ||
+    die "meson 1.0 or newer is needed, this is $(meson --version); 'pip install --user meson' has it"

@@ -1,0 +1,379 @@
+//! A session: one connection to the kernel, from `fuse_session_new` to
+//! `fuse_session_destroy`.
+//!
+//! # Who owns what
+//! The program owns the session; requests, workers and the ring engine hold
+//! plain references to it, and `destroy` ends them all before it is freed. The
+//! operation table is copied; `userdata` is the program's.
+//!
+//! # Threads
+//! Everything here may be called from any thread. [`Session::exit`] may also be
+//! called from a signal handler.
+
+pub mod decode;
+pub mod dispatch;
+pub mod init;
+pub mod interrupt;
+pub mod notify;
+pub mod options;
+pub mod own_loop;
+pub mod passthrough;
+pub mod reply;
+pub mod request;
+pub mod stats;
+pub mod workers;
+
+use crate::abi::public::{ConnInfo, CustomIo, LowlevelOps};
+use crate::errno::{Errno, Result};
+use crate::mount::{self, Mounted};
+use crate::sys::fd::EventFd;
+use crate::sys::wake::Alarm;
+use crate::transport::dev::Slots;
+use crate::transport::ring::Engine;
+use decode::Dialect;
+use interrupt::Interrupts;
+use once_cell::sync::OnceCell;
+use options::SessionOptions;
+use parking_lot::Mutex;
+use std::ffi::{c_void, CStr, CString};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+/// The loop that serves a session, as far as its requests' transport cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoopShape {
+    /// `fuse_session_loop`, or one thread allowed: one handler at a time, on
+    /// the calling thread.
+    Serial,
+    /// Threads; `max` handlers at a time if the program or its user said so.
+    Threads {
+        /// The bound on handlers that run at the same time, if it is explicit.
+        max: Option<u32>,
+    },
+}
+
+/// What INIT settled. Written once per INIT, before any other request.
+#[derive(Clone, Copy, Default)]
+pub struct Negotiated {
+    /// As the filesystem's `init` left it.
+    pub conn: ConnInfo,
+    /// How requests look from now on.
+    pub dialect: Dialect,
+    /// What the filesystem wants, of what the kernel can do (`FUSE_CAP_*`).
+    pub want: u64,
+}
+
+/// A connection to the kernel.
+pub struct Session {
+    ops: LowlevelOps,
+    userdata: *mut c_void,
+    /// Who may use the mount with `allow_root`.
+    owner: libc::uid_t,
+    /// What the command line asked for.
+    pub options: SessionOptions,
+    fd: AtomicI32,
+    custom: OnceCell<CustomIo>,
+    mounted: Mutex<Option<Mounted>>,
+    exited: AtomicBool,
+    /// Why the loop ended: a signal number or a negative errno; 0 if as asked.
+    status: AtomicI32,
+    /// Readable once the session was asked to exit.
+    wakeup: EventFd,
+    /// Wakes a single-threaded loop out of its read.
+    alarm: Mutex<Option<Arc<Alarm>>>,
+    alarm_pointer: AtomicPtr<Alarm>,
+    /// Threads that are about to use `alarm_pointer`.
+    ringing: AtomicUsize,
+    shape: Mutex<Option<LoopShape>>,
+    negotiated: parking_lot::RwLock<Negotiated>,
+    setxattr_ext: AtomicBool,
+    initialized: AtomicBool,
+    destroyed: AtomicBool,
+    buffer_size: AtomicUsize,
+    /// `/dev/fuse` slots.
+    pub slots: Slots,
+    /// Interrupts on their way to requests.
+    pub interrupts: Interrupts,
+    /// NOTIFY_RETRIEVEs that wait for their data.
+    retrievals: notify::Retrievals,
+    engine: Mutex<Option<Arc<Engine>>>,
+    serving: AtomicU32,
+    reasons: Mutex<Vec<Box<CStr>>>,
+    this: Weak<Session>,
+}
+
+// SAFETY is not needed: the raw pointer is the program's, passed back only.
+#[allow(unsafe_code)]
+// SAFETY: `userdata` is never dereferenced here; the program's callbacks get it
+// on any thread, as libfuse documents.
+unsafe impl Send for Session {}
+#[allow(unsafe_code)]
+// SAFETY: as above; all that changes is atomic or under a lock.
+unsafe impl Sync for Session {}
+
+impl Session {
+    /// A session that is not mounted yet.
+    pub fn new(ops: LowlevelOps, userdata: *mut c_void, options: SessionOptions) -> Result<Arc<Self>> {
+        let wakeup = EventFd::new()?;
+        Ok(Arc::new_cyclic(|this| Self {
+            ops,
+            userdata,
+            owner: crate::sys::thread::getuid(),
+            options,
+            fd: AtomicI32::new(-1),
+            custom: OnceCell::new(),
+            mounted: Mutex::new(None),
+            exited: AtomicBool::new(false),
+            status: AtomicI32::new(0),
+            wakeup,
+            alarm: Mutex::new(None),
+            alarm_pointer: AtomicPtr::default(),
+            ringing: AtomicUsize::new(0),
+            shape: Mutex::new(None),
+            negotiated: Default::default(),
+            setxattr_ext: AtomicBool::new(false),
+            initialized: AtomicBool::new(false),
+            destroyed: AtomicBool::new(false),
+            buffer_size: AtomicUsize::new(init::default_buffer_size()),
+            slots: Slots::default(),
+            interrupts: Interrupts::default(),
+            retrievals: Default::default(),
+            engine: Mutex::new(None),
+            serving: AtomicU32::new(0),
+            reasons: Mutex::default(),
+            this: this.clone(),
+        }))
+    }
+
+    /// A share of the session, for a thread that outlives this call.
+    pub fn share(&self) -> Option<Arc<Self>> {
+        self.this.upgrade()
+    }
+
+    /// The filesystem's operations.
+    pub fn ops(&self) -> &LowlevelOps {
+        &self.ops
+    }
+
+    /// The pointer that the program gave to `fuse_session_new`.
+    pub fn userdata(&self) -> *mut c_void {
+        self.userdata
+    }
+
+    /// The uid that made the session.
+    pub fn owner(&self) -> libc::uid_t {
+        self.owner
+    }
+
+    /// The `/dev/fuse` descriptor, or the program's with custom io; -1 if there
+    /// is none.
+    pub fn fd(&self) -> RawFd {
+        self.fd.load(Ordering::Acquire)
+    }
+
+    /// The program's I/O functions, if it set any.
+    pub fn custom_io(&self) -> Option<&CustomIo> {
+        self.custom.get()
+    }
+
+    /// Serves `fd` through the program's functions from now on.
+    pub fn set_custom_io(&self, io: CustomIo, fd: RawFd) -> Result<()> {
+        self.custom.set(io).map_err(|_| Errno(libc::EBUSY))?;
+        self.fd.store(fd, Ordering::Release);
+        Ok(())
+    }
+
+    /// Bytes that a receive buffer must have.
+    pub fn buffer_size(&self) -> usize {
+        self.buffer_size.load(Ordering::Acquire)
+    }
+
+    /// How requests look.
+    pub fn dialect(&self) -> Dialect {
+        Dialect { setxattr_ext: self.setxattr_ext.load(Ordering::Relaxed) }
+    }
+
+    /// What INIT settled.
+    pub fn negotiated(&self) -> Negotiated {
+        *self.negotiated.read()
+    }
+
+    /// Whether INIT was answered, and DESTROY has not come since.
+    pub fn is_initialized(&self) -> bool {
+        self.initialized.load(Ordering::Acquire)
+    }
+
+    /// Mounts on `mountpoint`, or takes over the descriptor of `/dev/fd/N`.
+    pub fn mount(&self, mountpoint: &CStr) -> Result<()> {
+        let mounted = mount::mount(&self.options.mount, mountpoint)?;
+        self.fd.store(mounted.fd.as_raw_fd(), Ordering::Release);
+        *self.mounted.lock() = Some(mounted);
+        Ok(())
+    }
+
+    /// Where the library mounted; `None` for a descriptor that was handed over.
+    pub fn mountpoint(&self) -> Option<CString> {
+        let mounted = self.mounted.lock();
+        mounted.as_ref()?.mount.as_ref().map(|mount| mount.mountpoint().to_owned())
+    }
+
+    /// Unmounts and closes the descriptor. A second call does nothing.
+    pub fn unmount(&self) {
+        if self.shape().is_none() {
+            // No loop runs: the ring's threads only keep the entries alive.
+            self.stop_engine();
+        }
+        let Some(Mounted { fd, mount }) = self.mounted.lock().take() else {
+            return;
+        };
+        self.fd.store(-1, Ordering::Release);
+        match mount {
+            Some(mount) => mount.unmount(fd),
+            None => drop(fd),
+        }
+    }
+
+    /// Asks every loop of the session to return. Async-signal-safe.
+    pub fn exit(&self) {
+        self.exited.store(true, Ordering::SeqCst);
+        self.wakeup.signal();
+        self.ringing.fetch_add(1, Ordering::SeqCst);
+        crate::sys::wake::ring_alarm(self.alarm_pointer.load(Ordering::SeqCst));
+        self.ringing.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// As [`Session::exit`], on behalf of signal number `signal`, which the loop
+    /// then returns. Async-signal-safe.
+    pub fn exit_by_signal(&self, signal: i32) {
+        self.status.store(signal, Ordering::SeqCst);
+        self.exit();
+    }
+
+    /// As [`Session::exit`], because of `errno`.
+    pub fn fail(&self, errno: Errno) {
+        self.status.store(errno.to_c(), Ordering::SeqCst);
+        self.exit();
+    }
+
+    /// Whether the session was asked to exit.
+    pub fn exited(&self) -> bool {
+        self.exited.load(Ordering::SeqCst)
+    }
+
+    /// What a loop returns.
+    pub fn status(&self) -> i32 {
+        self.status.load(Ordering::SeqCst)
+    }
+
+    /// Makes a session that was asked to exit ready for another loop.
+    pub fn reset(&self) {
+        self.wakeup.drain();
+        self.status.store(0, Ordering::SeqCst);
+        self.exited.store(false, Ordering::SeqCst);
+    }
+
+    /// Readable once the session was asked to exit.
+    pub fn wakeup_fd(&self) -> RawFd {
+        self.wakeup.as_raw_fd()
+    }
+
+    /// Lets [`Session::exit`] wake the calling thread out of a blocking read,
+    /// until the guard is dropped.
+    pub fn wake_me_on_exit(&self) -> Result<AlarmGuard<'_>> {
+        let alarm = Arc::new(Alarm::for_this_thread()?);
+        *self.alarm.lock() = Some(alarm.clone());
+        self.alarm_pointer.store(Arc::as_ptr(&alarm).cast_mut(), Ordering::SeqCst);
+        if self.exited() {
+            alarm.ring();
+        }
+        Ok(AlarmGuard { session: self, alarm })
+    }
+
+    /// The loop that serves the session now, if the library owns one.
+    pub fn shape(&self) -> Option<LoopShape> {
+        *self.shape.lock()
+    }
+
+    /// The ring engine, once INIT settled on rings.
+    pub fn engine(&self) -> Option<Arc<Engine>> {
+        self.engine.lock().clone()
+    }
+
+    fn stop_engine(&self) {
+        if let Some(engine) = self.engine() {
+            engine.stop();
+        }
+    }
+
+    /// Ends everything; the session may be freed afterwards.
+    pub fn destroy(&self) {
+        self.stop_engine();
+        *self.engine.lock() = None;
+        if self.initialized.swap(false, Ordering::AcqRel) {
+            self.call_destroy();
+        }
+        if let Some(mounted) = self.mounted.lock().take() {
+            // Not unmounted by the program: only the descriptor goes.
+            drop(mounted);
+        } else if self.custom.get().is_some() {
+            let fd = self.fd();
+            if fd >= 0 {
+                crate::sys::fd::close(fd);
+            }
+        }
+        self.fd.store(-1, Ordering::Release);
+    }
+
+    /// Runs the filesystem's `destroy`, once.
+    #[allow(unsafe_code)]
+    fn call_destroy(&self) {
+        if !self.destroyed.swap(true, Ordering::AcqRel) {
+            if let Some(destroy) = self.ops.destroy {
+                // SAFETY: the filesystem's own function and data.
+                unsafe { destroy(self.userdata) };
+            }
+        }
+    }
+
+    /// DESTROY came from the kernel: nothing but INIT is served any more.
+    pub fn handle_destroy(&self) {
+        self.initialized.store(false, Ordering::Release);
+        self.call_destroy();
+    }
+
+    /// With `debug`, logs an answer.
+    pub fn trace_answer(&self, req: &request::Request, error: i32, len: u32) {
+        if self.options.debug {
+            crate::log_debug!(
+                "   answer to {}: {} ({len} bytes)",
+                req.unique(),
+                if error == 0 { "success".into() } else { Errno(-error).to_string() }
+            );
+        }
+    }
+}
+
+/// See [`Session::wake_me_on_exit`].
+pub struct AlarmGuard<'a> {
+    session: &'a Session,
+    /// The calling thread's alarm.
+    pub alarm: Arc<Alarm>,
+}
+
+impl Drop for AlarmGuard<'_> {
+    fn drop(&mut self) {
+        self.session.alarm_pointer.store(std::ptr::null_mut(), Ordering::SeqCst);
+        while self.session.ringing.load(Ordering::SeqCst) != 0 {
+            std::thread::yield_now();
+        }
+        self.alarm.silence();
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.destroy();
+    }
+}
+

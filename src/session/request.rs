@@ -1,0 +1,252 @@
+//! A request in the hands of the filesystem: what `fuse_req_t` points to.
+//!
+//! # Ownership
+//! A request lives in a *slot*: on `/dev/fuse` a box of the worker that read it,
+//! on a ring the entry it arrived in. The thread that received it owns the slot
+//! while its callback runs; any thread may answer. Two parties thus give the
+//! slot up, and [`Request::state`] says which one is last:
+//!
+//! | state | who set it | meaning |
+//! |---|---|---|
+//! | `HANDLING` | the receiving thread | the callback runs, no answer so far |
+//! | `ANSWERED` | the answering thread | answered; the callback has not returned |
+//! | `PARKED` | the receiving thread | the callback returned without an answer |
+//! | `TAKEN` | whoever recycles the slot | the slot is on its way back |
+//!
+//! The party that finds the other one's mark recycles the slot. After a
+//! `fuse_reply_*` the filesystem must not touch the request; neither does the
+//! library on its behalf.
+#![allow(unsafe_code)] // the request is shared with C by pointer
+
+use super::Session;
+use crate::abi::kernel::{InHeader, Opcode};
+use crate::abi::public::{Ctx, InterruptFunc, Req};
+use crate::transport::Route;
+use parking_lot::ReentrantMutex;
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+/// Values of [`Request::state`].
+pub mod state {
+    #![allow(missing_docs)]
+    pub const HANDLING: u32 = 0;
+    pub const ANSWERED: u32 = 1;
+    pub const PARKED: u32 = 2;
+    pub const TAKEN: u32 = 3;
+}
+
+/// What the filesystem wants to be called when the request is interrupted.
+#[derive(Clone, Copy)]
+struct InterruptHook {
+    func: InterruptFunc,
+    data: *mut c_void,
+}
+
+/// One request. The plain fields are written by the receiving thread before the
+/// callback runs, and only read until the slot is recycled.
+#[repr(C)]
+pub struct Request {
+    /// The kernel's number of the request; 0 while the slot is free.
+    unique: AtomicU64,
+    state: AtomicU32,
+    has_hook: AtomicBool,
+    /// The number of the request that was interrupted: equal to `unique` if it
+    /// is this one (a late mark for the slot's previous request is harmless).
+    interrupted: AtomicU64,
+    hook: ReentrantMutex<Cell<Option<InterruptHook>>>,
+    session: *const Session,
+    route: Route,
+    ctx: Ctx,
+    opcode: u32,
+    nodeid: u64,
+    /// The thread that runs the callback.
+    handler: u64,
+    /// Requests served in this slot; written by the receiving thread only.
+    served: AtomicU64,
+}
+
+// SAFETY: the raw pointers are the session (shared, outlives every request) and
+// the hook's data (only passed back to the filesystem); everything that changes
+// while shared is atomic or under the lock.
+unsafe impl Send for Request {}
+// SAFETY: as above.
+unsafe impl Sync for Request {}
+
+/// A number for the calling thread that no other living thread has.
+pub fn current_thread() -> u64 {
+    thread_local!(static MARK: u8 = const { 0 });
+    MARK.with(|mark| std::ptr::from_ref(mark) as u64)
+}
+
+impl Request {
+    /// An empty slot.
+    pub fn empty() -> Self {
+        Self {
+            unique: AtomicU64::new(0),
+            state: AtomicU32::new(state::TAKEN),
+            has_hook: AtomicBool::new(false),
+            interrupted: AtomicU64::new(0),
+            hook: ReentrantMutex::new(Cell::new(None)),
+            session: std::ptr::null(),
+            route: Route::None,
+            ctx: Ctx::default(),
+            opcode: 0,
+            nodeid: 0,
+            handler: 0,
+            served: AtomicU64::new(0),
+        }
+    }
+
+    /// Puts a received request into the slot, which the calling thread owns.
+    pub fn begin(&mut self, session: &Session, route: Route, header: &InHeader) {
+        self.session = session;
+        self.route = route;
+        self.ctx = Ctx { uid: header.uid, gid: header.gid, pid: header.pid as i32, umask: 0 };
+        self.opcode = header.opcode;
+        self.nodeid = header.nodeid;
+        self.handler = current_thread();
+        self.served.store(self.served.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.state.store(state::HANDLING, Ordering::Relaxed);
+        self.unique.store(header.unique, Ordering::Release);
+        session.interrupts.note_arrival(self);
+    }
+
+    /// Creation requests carry the caller's umask.
+    pub fn set_umask(&mut self, umask: u32) {
+        self.ctx.umask = umask;
+    }
+
+    /// The pointer that C gets.
+    pub fn as_c(&self) -> Req {
+        std::ptr::from_ref(self).cast_mut()
+    }
+
+    /// Ends the callback's part: true if the answer is not there yet, so that
+    /// the slot now belongs to whoever answers.
+    pub fn park(&self) -> bool {
+        self.state
+            .compare_exchange(state::HANDLING, state::PARKED, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// Marks the request answered: true if its callback has returned already,
+    /// so that the caller must recycle the slot. Otherwise the slot belongs to
+    /// the receiving thread again, and `self` may be reused at any moment.
+    pub fn finish(&self) -> bool {
+        if self.has_hook.load(Ordering::Acquire) {
+            // Waits for a hook that runs in another thread right now, as the
+            // filesystem may free the hook's data once it has answered.
+            self.hook.lock().set(None);
+            self.has_hook.store(false, Ordering::Relaxed);
+        }
+        self.unique.store(0, Ordering::Relaxed);
+        self.state.swap(state::ANSWERED, Ordering::AcqRel) == state::PARKED
+    }
+
+    /// Takes an answered slot: true for exactly one of those who try.
+    pub fn take_answered(&self) -> bool {
+        self.state
+            .compare_exchange(state::ANSWERED, state::TAKEN, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// Whether the request has been answered and its slot not been taken yet.
+    pub fn is_answered(&self) -> bool {
+        self.state.load(Ordering::Acquire) == state::ANSWERED
+    }
+
+    /// The session this request belongs to.
+    pub fn session(&self) -> &Session {
+        // SAFETY: set by `begin`; a session outlives its requests.
+        unsafe { &*self.session }
+    }
+
+    /// Whether the callback returned without an answer, and none came since.
+    pub fn is_parked(&self) -> bool {
+        self.state.load(Ordering::Acquire) == state::PARKED
+    }
+
+    /// How the request arrived, and so how the answer travels.
+    pub fn route(&self) -> Route {
+        self.route
+    }
+
+    /// The kernel's number of the request.
+    pub fn unique(&self) -> u64 {
+        self.unique.load(Ordering::Acquire)
+    }
+
+    /// The operation asked for; `None` if this library does not know it.
+    pub fn opcode(&self) -> Option<Opcode> {
+        Opcode::from_wire(self.opcode)
+    }
+
+    /// The raw opcode.
+    pub fn opcode_raw(&self) -> u32 {
+        self.opcode
+    }
+
+    /// The node the operation is about.
+    pub fn nodeid(&self) -> u64 {
+        self.nodeid
+    }
+
+    /// Who asked.
+    pub fn ctx(&self) -> &Ctx {
+        &self.ctx
+    }
+
+    /// Whether the calling thread is the one whose callback handles this
+    /// request, so that the receive buffer is still this request's.
+    pub fn in_handler(&self) -> bool {
+        self.handler == current_thread() && self.state.load(Ordering::Acquire) == state::HANDLING
+    }
+
+    /// Requests that went through this slot.
+    pub fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
+    }
+
+    /// Marks request number `unique` interrupted if this slot holds it, and
+    /// runs its hook. False if it is not here (any more).
+    pub fn interrupt(&self, unique: u64) -> bool {
+        if self.unique.load(Ordering::Acquire) != unique {
+            return false;
+        }
+        let hook = self.hook.lock();
+        if self.unique.load(Ordering::Acquire) != unique {
+            return false;
+        }
+        self.interrupted.store(unique, Ordering::Release);
+        if let Some(InterruptHook { func, data }) = hook.get() {
+            // SAFETY: the filesystem's own function and data; the lock keeps
+            // the request from being recycled by an answer of another thread.
+            unsafe { func(self.as_c(), data) };
+        }
+        true
+    }
+
+    /// Marks a request whose interrupt came before it.
+    pub fn interrupted_before_arrival(&self) {
+        self.interrupted.store(self.unique(), Ordering::Release);
+    }
+
+    /// Whether the client gave up waiting.
+    pub fn is_interrupted(&self) -> bool {
+        let unique = self.unique();
+        unique != 0 && self.interrupted.load(Ordering::Acquire) == unique
+    }
+
+    /// Sets what to call on an interrupt (`None`: nothing); calls it at once if
+    /// the request is interrupted already.
+    pub fn set_interrupt_hook(&self, func: Option<InterruptFunc>, data: *mut c_void) {
+        let hook = self.hook.lock();
+        hook.set(func.map(|func| InterruptHook { func, data }));
+        self.has_hook.store(func.is_some(), Ordering::Release);
+        if let (Some(func), true) = (func, self.is_interrupted()) {
+            // SAFETY: as in `interrupt`.
+            unsafe { func(self.as_c(), data) };
+        }
+    }
+}

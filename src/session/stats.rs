@@ -1,0 +1,135 @@
+//! What a session tells about itself: which transport serves it, why, and how
+//! much went through it. For `ringfuse.h` and the RINGFUSE_STATS file.
+
+use super::Session;
+use std::ffi::{CStr, CString};
+use std::io::Write;
+use std::sync::atomic::Ordering;
+
+/// `enum ringfuse_transport`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u32)]
+#[allow(missing_docs)]
+pub enum Serving {
+    #[default]
+    None = 0,
+    Dev = 1,
+    Ring = 2,
+    Custom = 3,
+}
+
+impl Serving {
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Dev => "dev",
+            Self::Ring => "ring",
+            Self::Custom => "custom",
+        }
+    }
+}
+
+/// `struct ringfuse_stats`; see `ringfuse.h` for the fields.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct Stats {
+    pub size: usize,
+    pub transport: u32,
+    pub queues: u32,
+    pub dev_requests: u64,
+    pub ring_requests: u64,
+    pub threads: u64,
+    pub threads_peak: u64,
+    pub entries: u64,
+    pub parked: u64,
+    pub kicks: u64,
+    pub grown: u64,
+    pub handed_over: u64,
+    pub foreign_answers: u64,
+}
+
+impl Session {
+    /// Records the transport and tells it in one log line.
+    pub(super) fn settle(&self, kind: &str, reason: &str) {
+        let line = format!("ringfuse: transport {kind}: {reason}");
+        let loud = matches!(self.options.transport, super::options::Transport::Ring) && kind != "ring";
+        if loud {
+            crate::log_warning!("{line}");
+        } else {
+            crate::log_info!("{line}");
+        }
+        self.serving.store(
+            match kind {
+                "ring" => Serving::Ring,
+                "dev" => Serving::Dev,
+                _ => Serving::Custom,
+            } as u32,
+            Ordering::Release,
+        );
+        let text = CString::new(reason.replace('\0', "?")).unwrap_or_default();
+        self.reasons.lock().push(text.into_boxed_c_str());
+    }
+
+    /// Why the session has the transport it has; "" before INIT. The text lives
+    /// as long as the session.
+    #[allow(unsafe_code)]
+    pub fn reason(&self) -> &CStr {
+        let reasons = self.reasons.lock();
+        let Some(last) = reasons.last() else {
+            return c"";
+        };
+        // SAFETY: reasons are only ever added, and boxed: the text stays where
+        // it is until the session is freed.
+        unsafe { CStr::from_ptr(last.as_ptr()) }
+    }
+
+    /// The counters now.
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats {
+            size: size_of::<Stats>(),
+            transport: self.serving.load(Ordering::Acquire),
+            dev_requests: self.slots.served(),
+            ..Stats::default()
+        };
+        if let Some(engine) = self.engine() {
+            engine.fill_stats(&mut stats);
+        }
+        stats
+    }
+
+    /// Writes the counters to the file that RINGFUSE_STATS names.
+    pub(super) fn write_stats_file(&self) {
+        let Some(path) = std::env::var_os("RINGFUSE_STATS") else {
+            return;
+        };
+        let stats = self.stats();
+        let kind = match stats.transport {
+            1 => Serving::Dev,
+            2 => Serving::Ring,
+            3 => Serving::Custom,
+            _ => Serving::None,
+        };
+        let mut text = Vec::new();
+        let _ = writeln!(text, "transport {}", kind.name());
+        for (name, value) in [
+            ("queues", u64::from(stats.queues)),
+            ("dev_requests", stats.dev_requests),
+            ("ring_requests", stats.ring_requests),
+            ("threads", stats.threads),
+            ("threads_peak", stats.threads_peak),
+            ("entries", stats.entries),
+            ("parked", stats.parked),
+            ("kicks", stats.kicks),
+            ("grown", stats.grown),
+            ("handed_over", stats.handed_over),
+            ("foreign_answers", stats.foreign_answers),
+        ] {
+            let _ = writeln!(text, "{name} {value}");
+        }
+        let _ = writeln!(text, "reason {}", self.reason().to_string_lossy());
+        if let Err(error) = std::fs::write(&path, text) {
+            crate::log_warning!("RINGFUSE_STATS={}: {error}", path.to_string_lossy());
+        }
+    }
+}

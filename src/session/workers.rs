@@ -1,0 +1,311 @@
+//! The loops that serve a session, and the threads that read `/dev/fuse`.
+//!
+//! [`run_serial`] serves on the calling thread; [`run_threads`] starts workers
+//! and waits. Both return when the session was asked to exit, was unmounted, or
+//! failed; every callback has returned by then. When INIT settles on rings, the
+//! serial loop goes on in [`Engine::run_serial`], and the workers are left with
+//! what stays on `/dev/fuse`.
+//!
+//! A further worker is started when a request is taken and no other worker
+//! waits for one, up to the configured number.
+
+use super::{LoopShape, Session};
+use crate::abi::kernel::Opcode;
+use crate::errno::{Errno, Result};
+use crate::sys::fd;
+use crate::sys::thread::{gettid, spawn, SignalMask, Thread};
+use crate::sys::wake;
+use crate::transport::dev::{self, Received};
+use parking_lot::Mutex;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::Arc;
+
+/// How [`run_threads`] goes about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Threads {
+    /// Give every worker a descriptor of its own.
+    pub clone_fd: bool,
+    /// Idle workers beyond this many end; `None`: they stay.
+    pub max_idle: Option<u32>,
+    /// Workers at most.
+    pub max: u32,
+    /// Whether the program or its user chose `max`.
+    pub explicit: bool,
+}
+
+/// Marks the session as served by a loop of the library, until dropped.
+struct Looping<'a>(&'a Session);
+
+impl<'a> Looping<'a> {
+    fn start(session: &'a Session, shape: LoopShape) -> Self {
+        session.set_shape(Some(shape));
+        if let Some(engine) = session.engine() {
+            engine.resume();
+        }
+        Self(session)
+    }
+}
+
+impl Drop for Looping<'_> {
+    fn drop(&mut self) {
+        if let Some(engine) = self.0.engine() {
+            engine.pause();
+        }
+        self.0.set_shape(None);
+        self.0.write_stats_file();
+    }
+}
+
+/// Serves one request at a time on the calling thread. Returns 0, the number of
+/// the signal that ended it, or a negative errno.
+pub fn run_serial(session: &Arc<Session>) -> i32 {
+    let _looping = Looping::start(session, LoopShape::Serial);
+    if let Err(errno) = serial(session) {
+        session.fail(errno);
+    }
+    session.status()
+}
+
+fn serial(session: &Arc<Session>) -> Result<()> {
+    if let Some(engine) = session.engine() {
+        return engine.run_serial();
+    }
+    let _alarm = session.wake_me_on_exit()?;
+    let mut buffer = vec![0; session.buffer_size()];
+    let mut slot = session.slots.take();
+    while !session.exited() {
+        match dev::receive(session, session.fd(), &mut buffer)? {
+            Received::Again => {}
+            Received::Unmounted => session.exit(),
+            Received::Message(len) => {
+                slot = dev::serve(session, session.fd(), &mut buffer, len, slot);
+                if buffer.len() < session.buffer_size() {
+                    buffer.resize(session.buffer_size(), 0);
+                }
+                if let Some(engine) = session.engine() {
+                    session.slots.put_back(slot.cast());
+                    return engine.run_serial();
+                }
+            }
+        }
+    }
+    session.slots.put_back(slot.cast());
+    Ok(())
+}
+
+/// Serves with several threads; returns as [`run_serial`].
+pub fn run_threads(session: &Arc<Session>, threads: Threads) -> i32 {
+    if threads.max <= 1 {
+        return run_serial(session);
+    }
+    let shape = LoopShape::Threads { max: threads.explicit.then_some(threads.max) };
+    let _looping = Looping::start(session, shape);
+    let pool = Arc::new(Pool {
+        session: session.clone(),
+        threads,
+        workers: Mutex::default(),
+        running: AtomicUsize::new(0),
+        idle: AtomicUsize::new(0),
+    });
+    match Pool::add_worker(&pool) {
+        Ok(()) => {
+            while !session.exited() {
+                fd::wait_readable(session.wakeup_fd(), None);
+            }
+        }
+        Err(errno) => {
+            crate::log_error!("fuse: cannot start a worker thread: {errno}");
+            session.fail(errno);
+        }
+    }
+    pool.join_all();
+    session.status()
+}
+
+/// The threads that read `/dev/fuse` for one loop.
+struct Pool {
+    session: Arc<Session>,
+    threads: Threads,
+    workers: Mutex<Vec<(Arc<Reader>, Thread)>>,
+    running: AtomicUsize,
+    idle: AtomicUsize,
+}
+
+/// What others know of a worker.
+#[derive(Default)]
+struct Reader {
+    tid: AtomicI32,
+    /// Whether it is in, or about to enter, a blocking read.
+    reading: AtomicBool,
+}
+
+impl Pool {
+    fn add_worker(pool: &Arc<Self>) -> Result<()> {
+        let fd = if pool.threads.clone_fd { pool.own_fd() } else { None };
+        let reader = Arc::new(Reader::default());
+        let (its_pool, its_reader) = (pool.clone(), reader.clone());
+        let mut workers = pool.workers.lock();
+        pool.running.fetch_add(1, Ordering::SeqCst);
+        let thread = spawn(c"fuse_worker", SignalMask::Handler, move || {
+            Pool::work(&its_pool, &its_reader, fd);
+        })
+        .inspect_err(|_| {
+            pool.running.fetch_sub(1, Ordering::SeqCst);
+        })?;
+        workers.push((reader, thread));
+        Ok(())
+    }
+
+    fn own_fd(&self) -> Option<ClonedFd> {
+        let session = &self.session;
+        let cloned = match session.custom_io() {
+            Some(_) => ClonedFd::from_program(session),
+            None => fd::clone_fuse(session.fd(), &crate::mount::device_path()).map(ClonedFd::Ours),
+        };
+        cloned
+            .inspect_err(|errno| {
+                crate::log_error!("fuse: cannot clone the device descriptor (clone_fd): {errno}; continuing without");
+            })
+            .ok()
+    }
+
+    fn work(pool: &Arc<Self>, reader: &Reader, own_fd: Option<ClonedFd>) {
+        reader.tid.store(gettid(), Ordering::SeqCst);
+        if let Err(errno) = wake::allow_wakeups().and_then(|()| pool.serve(pool, reader, own_fd)) {
+            pool.session.fail(errno);
+        }
+        reader.reading.store(false, Ordering::SeqCst);
+        reader.tid.store(0, Ordering::SeqCst);
+    }
+
+    fn serve(&self, this: &Arc<Self>, reader: &Reader, own_fd: Option<ClonedFd>) -> Result<()> {
+        let session = &*self.session;
+        let mut buffer = vec![0; session.buffer_size()];
+        let mut slot = session.slots.take();
+        let result = loop {
+            let fd = own_fd.as_ref().map_or_else(|| session.fd(), AsRawFd::as_raw_fd);
+            reader.reading.store(true, Ordering::SeqCst);
+            if session.exited() {
+                break Ok(());
+            }
+            self.idle.fetch_add(1, Ordering::SeqCst);
+            let received = dev::receive(session, fd, &mut buffer);
+            let was_last = self.idle.fetch_sub(1, Ordering::SeqCst) == 1;
+            reader.reading.store(false, Ordering::Relaxed);
+            let len = match received {
+                Ok(Received::Message(len)) => len,
+                Ok(Received::Again) => continue,
+                Ok(Received::Unmounted) => {
+                    session.exit();
+                    break Ok(());
+                }
+                Err(_) if session.exited() => break Ok(()),
+                Err(errno) => {
+                    crate::log_error!("reading device: {errno}");
+                    break Err(errno);
+                }
+            };
+            if session.exited() {
+                // As if it had not been read: the mount is going away.
+                break Ok(());
+            }
+            let forget = matches!(
+                dev::opcode_of(&buffer[..len]),
+                Some(Opcode::Forget | Opcode::BatchForget)
+            );
+            if was_last && !forget && session.is_initialized() {
+                self.grow(this);
+            }
+            {
+                let engine = session.engine();
+                let _permit = engine.as_ref().and_then(|engine| engine.permit());
+                slot = dev::serve(session, fd, &mut buffer, len, slot);
+            }
+            if buffer.len() < session.buffer_size() {
+                buffer.resize(session.buffer_size(), 0);
+            }
+            if self.has_too_many_idle() {
+                break Ok(());
+            }
+        };
+        session.slots.put_back(slot.cast());
+        result
+    }
+
+    fn grow(&self, this: &Arc<Self>) {
+        if self.running.load(Ordering::SeqCst) < self.threads.max as usize && !self.session.exited() {
+            if let Err(errno) = Pool::add_worker(this) {
+                crate::log_warning!("fuse: cannot start another worker thread: {errno}");
+            }
+        }
+    }
+
+    /// Whether the calling worker may end; if so it is not counted any more.
+    fn has_too_many_idle(&self) -> bool {
+        let Some(max_idle) = self.threads.max_idle else {
+            return false;
+        };
+        if self.idle.load(Ordering::SeqCst) < (max_idle as usize).max(1) {
+            return false;
+        }
+        let ended = self.running.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |running| {
+            (running > 1).then(|| running - 1)
+        });
+        ended.is_ok()
+    }
+
+    /// Wakes and joins all workers. Those inside a callback finish it first.
+    fn join_all(&self) {
+        loop {
+            let Some((reader, mut thread)) = self.workers.lock().pop() else {
+                return;
+            };
+            loop {
+                if reader.reading.load(Ordering::SeqCst) {
+                    wake::wake(reader.tid.load(Ordering::SeqCst));
+                }
+                match thread.join_for(1) {
+                    Ok(()) => break,
+                    Err(still_there) => thread = still_there,
+                }
+            }
+        }
+    }
+}
+
+/// A worker's descriptor.
+enum ClonedFd {
+    Ours(OwnedFd),
+    Programs(RawFd),
+}
+
+impl ClonedFd {
+    #[allow(unsafe_code)]
+    fn from_program(session: &Session) -> Result<Self> {
+        let clone = session.custom_io().and_then(|io| io.clone_fd).ok_or(Errno(libc::ENOTSUP))?;
+        // SAFETY: the program's own function.
+        let fd = unsafe { clone(session.fd()) };
+        if fd < 0 {
+            return Err(Errno(-fd));
+        }
+        Ok(Self::Programs(fd))
+    }
+}
+
+impl AsRawFd for ClonedFd {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Ours(fd) => fd.as_raw_fd(),
+            Self::Programs(fd) => *fd,
+        }
+    }
+}
+
+impl Drop for ClonedFd {
+    fn drop(&mut self) {
+        if let Self::Programs(fd) = self {
+            fd::close(*fd);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Reading, writing and waiting on descriptors.
+
+use crate::errno::{Errno, Result};
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// read(2).
+pub fn read(fd: RawFd, buffer: &mut [u8]) -> Result<usize> {
+    // SAFETY: the buffer is valid for its length.
+    let n = unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };
+    usize::try_from(n).map_err(|_| Errno::last())
+}
+
+/// writev(2).
+pub fn writev(fd: RawFd, iov: &[IoSlice<'_>]) -> Result<usize> {
+    // SAFETY: IoSlice is guaranteed to be laid out like iovec.
+    let n = unsafe { libc::writev(fd, iov.as_ptr().cast(), iov.len() as i32) };
+    usize::try_from(n).map_err(|_| Errno::last())
+}
+
+/// Sets or clears O_NONBLOCK; returns whether it was set before.
+pub fn set_nonblocking(fd: RawFd, on: bool) -> Result<bool> {
+    // SAFETY: no memory involved.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    if flags < 0 {
+        return Err(Errno::last());
+    }
+    let wanted = if on { flags | libc::O_NONBLOCK } else { flags & !libc::O_NONBLOCK };
+    // SAFETY: no memory involved.
+    if wanted != flags && unsafe { libc::fcntl(fd, libc::F_SETFL, wanted) } < 0 {
+        return Err(Errno::last());
+    }
+    Ok(flags & libc::O_NONBLOCK != 0)
+}
+
+/// Waits until `fd` is readable; false on timeout or a signal.
+pub fn wait_readable(fd: RawFd, timeout: Option<Duration>) -> bool {
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let millis = timeout.map_or(-1, |t| t.as_millis().min(i32::MAX as u128) as i32);
+    // SAFETY: one valid pollfd.
+    unsafe { libc::poll(&mut poll, 1, millis) == 1 }
+}
+
+/// An eventfd(2): a counter to wake somebody with.
+#[derive(Debug)]
+pub struct EventFd(OwnedFd);
+
+impl EventFd {
+    /// A new counter at 0, non-blocking and close-on-exec.
+    pub fn new() -> Result<Self> {
+        // SAFETY: no memory involved.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(Errno::last());
+        }
+        // SAFETY: a new descriptor that nobody else owns.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Adds one. Async-signal-safe.
+    pub fn signal(&self) {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: eight valid bytes. A full counter (EAGAIN) wakes as well.
+        unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    }
+
+    /// Resets to 0.
+    pub fn drain(&self) {
+        let mut count = [0; 8];
+        let _ = read(self.0.as_raw_fd(), &mut count);
+    }
+}
+
+impl AsRawFd for EventFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// Calls `ioctl(fd, request, argument)` where the argument is plain data.
+pub fn ioctl_with<T: zerocopy::IntoBytes + zerocopy::Immutable>(
+    fd: RawFd,
+    request: libc::c_ulong,
+    argument: &T,
+) -> Result<i32> {
+    // SAFETY: the kernel reads at most the size encoded in `request`, which is
+    // that of the argument for every ioctl this library uses.
+    let result = unsafe { libc::ioctl(fd, request as _, std::ptr::from_ref(argument)) };
+    if result < 0 {
+        Err(Errno::last())
+    } else {
+        Ok(result)
+    }
+}
+
+/// Another `/dev/fuse` descriptor for the connection of `fd`, with a request
+/// list of its own.
+pub fn clone_fuse(fd: RawFd, device: &std::path::Path) -> Result<OwnedFd> {
+    let new = OwnedFd::from(std::fs::OpenOptions::new().read(true).write(true).open(device)?);
+    let source = fd as u32;
+    ioctl_with(new.as_raw_fd(), crate::abi::kernel::DEV_IOC_CLONE, &source)?;
+    Ok(new)
+}
+
+/// close(2) of a descriptor that a C program handed over.
+pub fn close(fd: RawFd) {
+    // SAFETY: no memory involved; the caller owns the descriptor.
+    unsafe { libc::close(fd) };
+}

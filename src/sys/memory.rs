@@ -1,0 +1,54 @@
+//! Anonymous memory.
+
+use crate::errno::{Errno, Result};
+use std::ptr::NonNull;
+
+/// Zeroed pages that take memory when they are touched.
+pub struct Map {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+impl Map {
+    /// Reserves `len` bytes of address space.
+    pub fn reserve(len: usize) -> Result<Self> {
+        // SAFETY: a new private map; nothing existing is touched.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        let start = NonNull::new(start.cast()).ok_or(Errno(libc::ENOMEM))?;
+        Ok(Self { start, len })
+    }
+
+    /// Gives up the owner: the caller unmaps with [`Map::from_raw`].
+    pub fn into_raw(self) -> (NonNull<u8>, usize) {
+        let raw = (self.start, self.len);
+        std::mem::forget(self);
+        raw
+    }
+
+    /// Takes the ownership back.
+    ///
+    /// # Safety
+    /// `start` and `len` come from [`Map::into_raw`], and nobody uses the map.
+    pub unsafe fn from_raw(start: NonNull<u8>, len: usize) -> Self {
+        Self { start, len }
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `reserve`.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}

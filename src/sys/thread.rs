@@ -1,0 +1,120 @@
+//! Threads, as a filesystem's callbacks will see them.
+
+use crate::errno::{Errno, Result};
+use std::ffi::{c_void, CStr};
+
+/// gettid(2).
+pub fn gettid() -> i32 {
+    // SAFETY: no memory involved.
+    unsafe { libc::syscall(libc::SYS_gettid) as i32 }
+}
+
+/// getuid(2).
+pub fn getuid() -> libc::uid_t {
+    // SAFETY: no memory involved.
+    unsafe { libc::getuid() }
+}
+
+/// Which signals a new thread leaves to others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum SignalMask {
+    /// Those that ask the process to end: HUP, INT, TERM, QUIT. Callbacks run.
+    Handler,
+    /// All of them: a thread of the library's own.
+    All,
+}
+
+/// A joinable thread.
+pub struct Thread(libc::pthread_t);
+
+impl Thread {
+    /// Waits until the thread has ended.
+    pub fn join(self) {
+        // SAFETY: created by `spawn`, joined once.
+        unsafe { libc::pthread_join(self.0, std::ptr::null_mut()) };
+    }
+
+    /// Waits as long as [`Thread::join`], but gives up after `millis`, with the
+    /// thread handed back.
+    pub fn join_for(self, millis: u32) -> std::result::Result<(), Self> {
+        // SAFETY: plain data, valid pointer.
+        let deadline = unsafe {
+            let mut now: libc::timespec = std::mem::zeroed();
+            libc::clock_gettime(libc::CLOCK_REALTIME, &mut now);
+            let nanos = now.tv_nsec + libc::c_long::from((millis % 1000) as i32) * 1_000_000;
+            now.tv_sec += libc::time_t::from((millis / 1000) as i32) + nanos / 1_000_000_000;
+            now.tv_nsec = nanos % 1_000_000_000;
+            now
+        };
+        // SAFETY: as for `join`; on a timeout the thread stays joinable.
+        match unsafe { libc::pthread_timedjoin_np(self.0, std::ptr::null_mut(), &deadline) } {
+            0 => Ok(()),
+            _ => Err(self),
+        }
+    }
+}
+
+type Start = Box<dyn FnOnce() + Send>;
+
+extern "C" fn start(argument: *mut c_void) -> *mut c_void {
+    // SAFETY: `spawn` leaked exactly this box for us.
+    let start = unsafe { Box::from_raw(argument.cast::<Start>()) };
+    start();
+    std::ptr::null_mut()
+}
+
+/// Bytes of stack that FUSE_THREAD_STACK asks for.
+fn stack_size() -> Option<usize> {
+    let text = std::env::var_os("FUSE_THREAD_STACK")?;
+    match text.to_str().and_then(|text| text.trim().parse().ok()) {
+        Some(size) => Some(size),
+        None => {
+            crate::log_error!("FUSE_THREAD_STACK={}: not a number of bytes; ignored", text.to_string_lossy());
+            None
+        }
+    }
+}
+
+/// Starts a thread with pthread's default attributes (or the stack that
+/// FUSE_THREAD_STACK names), called `name` (15 bytes at most).
+pub fn spawn(name: &CStr, mask: SignalMask, f: impl FnOnce() + Send + 'static) -> Result<Thread> {
+    let argument: *mut Start = Box::into_raw(Box::new(Box::new(f)));
+    // SAFETY: plain data initialised by the calls themselves; the box is taken
+    // back if no thread was made for it.
+    unsafe {
+        let mut attr: libc::pthread_attr_t = std::mem::zeroed();
+        libc::pthread_attr_init(&mut attr);
+        if mask == SignalMask::Handler {
+            if let Some(size) = stack_size() {
+                let error = libc::pthread_attr_setstacksize(&mut attr, size);
+                if error != 0 {
+                    crate::log_error!("FUSE_THREAD_STACK={size}: {}; ignored", Errno(error));
+                }
+            }
+        }
+        let mut block: libc::sigset_t = std::mem::zeroed();
+        let mut old: libc::sigset_t = std::mem::zeroed();
+        match mask {
+            SignalMask::Handler => {
+                libc::sigemptyset(&mut block);
+                for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGQUIT] {
+                    libc::sigaddset(&mut block, signal);
+                }
+            }
+            SignalMask::All => {
+                libc::sigfillset(&mut block);
+            }
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, &block, &mut old);
+        let mut thread: libc::pthread_t = std::mem::zeroed();
+        let error = libc::pthread_create(&mut thread, &attr, start, argument.cast());
+        libc::pthread_sigmask(libc::SIG_SETMASK, &old, std::ptr::null_mut());
+        libc::pthread_attr_destroy(&mut attr);
+        if error != 0 {
+            drop(Box::from_raw(argument));
+            return Err(Errno(error));
+        }
+        libc::pthread_setname_np(thread, name.as_ptr());
+        Ok(Thread(thread))
+    }
+}

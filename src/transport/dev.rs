@@ -1,0 +1,196 @@
+//! The `/dev/fuse` transport: slots, receiving, and writing answers.
+//!
+//! Every worker owns one receive buffer, allocated once, and one slot. A slot
+//! whose request is parked (its callback returned without an answer) stays
+//! behind, and the worker takes another from [`Slots`]; whoever answers puts
+//! the old one back. Slots are freed with the session, never before.
+#![allow(unsafe_code)] // slots and buffers are shared with C by pointer
+
+use super::Route;
+use crate::abi::kernel::{InHeader, Opcode};
+use crate::abi::public::Req;
+use crate::errno::{Errno, Result};
+use crate::session::decode::fixed_len;
+use crate::session::dispatch::dispatch;
+use crate::session::request::Request;
+use crate::session::Session;
+use parking_lot::Mutex;
+use std::io::IoSlice;
+use std::os::fd::RawFd;
+use zerocopy::FromBytes;
+
+/// Where the answer of a READ may be built in the receive buffer: behind any
+/// request without bulk data.
+const ANSWER_OFFSET: usize = 4096;
+
+/// The place of one `/dev/fuse` request.
+#[repr(C)]
+pub struct Slot {
+    request: Request,
+    /// The receiving worker's buffer, while its callback runs.
+    buffer: *mut u8,
+    buffer_len: usize,
+    message_len: usize,
+}
+
+// SAFETY: the buffer pointer is used by the handler thread only.
+unsafe impl Send for Slot {}
+
+/// All slots of a session.
+#[derive(Default)]
+pub struct Slots {
+    // Boxed: C holds pointers to them.
+    #[allow(clippy::vec_box)]
+    all: Mutex<Vec<Box<Slot>>>,
+    free: Mutex<Vec<SlotPointer>>,
+}
+
+#[derive(Clone, Copy)]
+struct SlotPointer(*mut Slot);
+// SAFETY: a pointer in the free list is owned by the list.
+unsafe impl Send for SlotPointer {}
+
+impl Slots {
+    /// A free slot, owned by the caller.
+    pub fn take(&self) -> *mut Slot {
+        if let Some(SlotPointer(slot)) = self.free.lock().pop() {
+            return slot;
+        }
+        let mut slot = Box::new(Slot {
+            request: Request::empty(),
+            buffer: std::ptr::null_mut(),
+            buffer_len: 0,
+            message_len: 0,
+        });
+        let pointer = std::ptr::from_mut(slot.as_mut());
+        self.all.lock().push(slot);
+        pointer
+    }
+
+    /// Gives a slot back; the caller owns it.
+    pub fn put_back(&self, request: Req) {
+        self.free.lock().push(SlotPointer(request.cast()));
+    }
+
+    /// Calls `f` on every request until it returns true.
+    pub fn any(&self, mut f: impl FnMut(&Request) -> bool) -> bool {
+        // Collected first: `f` may call into the filesystem, which may answer.
+        let all: Vec<SlotPointer> =
+            self.all.lock().iter().map(|slot| SlotPointer(std::ptr::from_ref(slot.as_ref()).cast_mut())).collect();
+        // SAFETY: slots live as long as the session; requests are shared.
+        all.into_iter().any(|SlotPointer(slot)| f(unsafe { &(*slot).request }))
+    }
+
+    /// Requests served so far.
+    pub fn served(&self) -> u64 {
+        self.all.lock().iter().map(|slot| slot.request.served()).sum()
+    }
+}
+
+/// Room for the answer in the receive buffer of the request's handler.
+pub fn answer_room(req: &Request) -> Option<(*mut u8, usize)> {
+    // SAFETY: a Dev or Custom request is the first field of its slot, and the
+    // caller is its handler, which owns the buffer.
+    let slot = unsafe { &*req.as_c().cast::<Slot>() };
+    if slot.buffer.is_null() || slot.message_len > ANSWER_OFFSET {
+        return None;
+    }
+    let room = slot.buffer_len.checked_sub(ANSWER_OFFSET)?;
+    // SAFETY: within the buffer.
+    Some((unsafe { slot.buffer.add(ANSWER_OFFSET) }, room))
+}
+
+/// Writes one message.
+pub fn writev(fd: RawFd, iov: &[IoSlice<'_>]) -> Result<()> {
+    crate::sys::fd::writev(fd, iov).map(|_| ())
+}
+
+/// What became of a read.
+pub enum Received {
+    /// A message of that many bytes.
+    Message(usize),
+    /// Nothing: interrupted by a signal, or the request vanished; look around
+    /// and read again.
+    Again,
+    /// The filesystem is unmounted, or the connection aborted.
+    Unmounted,
+}
+
+/// Reads one message from `fd`.
+pub fn receive(session: &Session, fd: RawFd, buffer: &mut [u8]) -> Result<Received> {
+    let result = if session.custom_io().is_some() {
+        // SAFETY: the buffer's own pointer and length.
+        unsafe { super::custom::read(session, fd, buffer.as_mut_ptr(), buffer.len()) }
+    } else {
+        crate::sys::fd::read(fd, buffer)
+    };
+    match result {
+        Ok(0) => Ok(Received::Unmounted),
+        Ok(n) if n < size_of::<InHeader>() => {
+            crate::log_error!("short read on fuse device: {n} bytes");
+            Err(Errno(libc::EIO))
+        }
+        Ok(n) => Ok(Received::Message(n)),
+        Err(Errno(libc::EINTR | libc::ENOENT)) => Ok(Received::Again),
+        Err(Errno(libc::ENODEV)) => Ok(Received::Unmounted),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The opcode of a received message.
+pub fn opcode_of(message: &[u8]) -> Option<Opcode> {
+    InHeader::read_from_prefix(message).ok().and_then(|(header, _)| Opcode::from_wire(header.opcode))
+}
+
+/// Serves one message with `slot`, which the caller owns; returns the slot to
+/// use next (another one if the request was parked).
+pub fn serve(session: &Session, fd: RawFd, buffer: &mut [u8], len: usize, slot: *mut Slot) -> *mut Slot {
+    // SAFETY: the caller owns the slot.
+    let slot_ref = unsafe { &mut *slot };
+    slot_ref.buffer = buffer.as_mut_ptr();
+    slot_ref.buffer_len = buffer.len();
+    slot_ref.message_len = len;
+    serve_message(session, fd, &buffer[..len], slot)
+}
+
+/// As [`serve`], for a message in memory that is not the library's (the
+/// program's own loop).
+pub fn serve_foreign(session: &Session, fd: RawFd, message: &[u8]) {
+    let slot = session.slots.take();
+    // SAFETY: just taken.
+    unsafe { (*slot).buffer = std::ptr::null_mut() };
+    let next = serve_message(session, fd, message, slot);
+    session.slots.put_back(next.cast());
+}
+
+fn serve_message(session: &Session, fd: RawFd, message: &[u8], slot: *mut Slot) -> *mut Slot {
+    let Ok((header, body)) = InHeader::read_from_prefix(message) else {
+        return slot;
+    };
+    let route = if session.custom_io().is_some() { Route::Custom(fd) } else { Route::Dev(fd) };
+    // SAFETY: the caller owns the slot.
+    unsafe { (*slot).request.begin(session, route, &header) };
+    // SAFETY: from here on the request is shared.
+    let request = unsafe { &(*slot).request };
+    let opcode = Opcode::from_wire(header.opcode);
+    let cut = opcode.map_or(0, |opcode| fixed_len(opcode, session.dialect()));
+    if header.len as usize == message.len() && cut <= body.len() {
+        let (fixed, rest) = body.split_at(cut);
+        dispatch(request, &header, fixed, rest);
+    } else {
+        crate::log_error!(
+            "malformed request {}: opcode {}, header says {} bytes, {} received",
+            header.unique,
+            header.opcode,
+            header.len,
+            message.len()
+        );
+        let _ = super::answer_error(request, libc::EIO);
+    }
+    if request.park() {
+        session.slots.take()
+    } else {
+        request.take_answered();
+        slot
+    }
+}

@@ -1,0 +1,388 @@
+//! The keeper: a thread that never runs callbacks, and so is never late.
+//!
+//! It holds the entries of queues that no handler thread serves, and those that
+//! were left over; it commits what other threads answer; it looks after the
+//! handler threads (growth, kicks, answers held up by a callback that goes on)
+//! every [`TICK`] while requests come or wait, and sleeps without a timer when
+//! nothing has moved for [`QUIET_TICKS`].
+//!
+//! # Going to sleep
+//! It announces it in `keeper_asleep`, waits one more tick, and looks again.
+//! Whoever receives a request counts it first and reads `keeper_asleep` second,
+//! so one of the two sees the other.
+
+use super::entry::Entry;
+use super::sqe::{self, Token};
+use super::uring::Ring;
+use super::worker::{Beginning, Worker};
+use super::{Engine, Handed};
+use crate::errno::{Errno, Result};
+use crate::session::LoopShape;
+use crate::sys::thread::{spawn, SignalMask, Thread};
+use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Between two looks at the handler threads.
+const TICK: Duration = Duration::from_millis(1);
+/// Looks without any movement before the keeper goes to sleep.
+const QUIET_TICKS: u32 = 50;
+/// Completions that may wait; the kernel keeps more than these on a list.
+const COMPLETIONS: u32 = 4096;
+
+/// Answered entries that wait to be committed: a stack that any thread pushes
+/// to and the keeper empties.
+#[derive(Default)]
+pub struct Answers(AtomicPtr<Entry>);
+
+impl Answers {
+    /// Adds an entry, which the caller owns; true if the list was empty, so
+    /// that the keeper must be woken.
+    pub fn push(&self, entry: &Entry) -> bool {
+        let pointer = entry.pointer().as_ptr();
+        let mut head = self.0.load(Ordering::Relaxed);
+        loop {
+            entry.next.store(head, Ordering::Relaxed);
+            match self.0.compare_exchange_weak(head, pointer, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return head.is_null(),
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    /// Takes all, oldest first.
+    fn take(&self) -> Vec<&'static Entry> {
+        let mut taken = Vec::new();
+        let mut next = NonNull::new(self.0.swap(std::ptr::null_mut(), Ordering::AcqRel));
+        while let Some(pointer) = next {
+            let entry = Entry::from_pointer(pointer);
+            next = NonNull::new(entry.next.load(Ordering::Relaxed));
+            taken.push(entry);
+        }
+        taken.reverse();
+        taken
+    }
+}
+
+/// The engine's end of the keeper thread.
+pub struct Handle {
+    thread: Thread,
+    go: SyncSender<()>,
+    registered: Receiver<Result<()>>,
+}
+
+impl Handle {
+    /// Starts the keeper, which sets up its ring; `first` are the entries that
+    /// it will register.
+    pub fn spawn(engine: &Arc<Engine>, first: Vec<&'static Entry>) -> Result<Self> {
+        let (ready, is_ready) = sync_channel(1);
+        let (go, may_go) = sync_channel(1);
+        let (done, registered) = sync_channel(1);
+        let engine = engine.clone();
+        let thread = spawn(c"fuse-keeper", SignalMask::All, move || {
+            let ring = match Ring::new(engine.fuse_fd, COMPLETIONS) {
+                Ok(ring) => ring,
+                Err(errno) => {
+                    let _ = ready.send(Err(errno));
+                    return;
+                }
+            };
+            let _ = ready.send(Ok(()));
+            let mut keeper = Keeper {
+                ring,
+                engine,
+                looks: Vec::new(),
+                workers: Vec::new(),
+                quiet: 0,
+                retry: Vec::new(),
+            };
+            // The engine was started, or dropped without having been.
+            if may_go.recv().is_ok() {
+                let result = keeper.register(&first);
+                let ok = result.is_ok();
+                let _ = done.send(result);
+                if ok {
+                    keeper.run();
+                }
+            }
+        })?;
+        match is_ready.recv() {
+            Ok(Ok(())) => Ok(Self { thread, go, registered }),
+            Ok(Err(errno)) => {
+                thread.join();
+                Err(errno)
+            }
+            Err(_) => Err(Errno(libc::EIO)),
+        }
+    }
+
+    /// Lets the keeper register its entries and begin.
+    pub fn register(&self) -> Result<()> {
+        let _ = self.go.send(());
+        self.registered.recv().unwrap_or(Err(Errno(libc::EIO)))
+    }
+
+    /// Waits for the keeper's end, which the engine has asked for.
+    pub fn join(self) {
+        drop(self.go);
+        self.thread.join();
+    }
+}
+
+struct Keeper {
+    ring: Ring,
+    engine: Arc<Engine>,
+    /// Per queue: what the last look saw delivered.
+    looks: Vec<u64>,
+    /// The workers as the last look saw them, and their activity.
+    workers: Vec<(Arc<Worker>, u64)>,
+    quiet: u32,
+    /// Registrations that the kernel was not ready for.
+    retry: Vec<&'static Entry>,
+}
+
+impl Keeper {
+    fn register(&mut self, entries: &[&'static Entry]) -> Result<()> {
+        for entry in entries {
+            self.engine.give(entry);
+            self.ring.push(&sqe::register(entry))?;
+        }
+        self.ring.submit()?;
+        // A refusal is there at once; a success is silent until a request comes.
+        let mut early = Vec::new();
+        while let Some(completion) = self.ring.next() {
+            match (completion.token, completion.result) {
+                (Token::Entry(entry), result) if result < 0 && result != -libc::EAGAIN => {
+                    self.engine.queue(Entry::from_pointer(entry)).available.fetch_sub(1, Ordering::SeqCst);
+                    return Err(Errno(-result));
+                }
+                _ => early.push(completion),
+            }
+        }
+        for completion in early {
+            self.completed(completion.token, completion.result)?;
+        }
+        Ok(())
+    }
+
+    fn run(&mut self) {
+        if let Err(errno) = self.serve() {
+            crate::log_error!("ringfuse: the keeper's ring failed: {errno}");
+            self.engine.session.fail(errno);
+        }
+    }
+
+    fn serve(&mut self) -> Result<()> {
+        self.looks = vec![0; self.engine.queues.len()];
+        self.ring.push(&sqe::poll(self.engine.bell.as_raw_fd(), Token::Wake))?;
+        let mut next_look = Instant::now() + TICK;
+        while !self.engine.stopping.load(Ordering::SeqCst) {
+            if self.engine.keeper_asleep.load(Ordering::SeqCst) && self.quiet > QUIET_TICKS + 1 {
+                self.ring.submit_and_wait()?;
+            } else {
+                let now = Instant::now();
+                self.ring.submit_and_wait_for(next_look.saturating_duration_since(now).min(TICK))?;
+            }
+            while let Some(completion) = self.ring.next() {
+                self.completed(completion.token, completion.result)?;
+            }
+            for entry in self.engine.answers.take() {
+                self.commit(entry)?;
+            }
+            let now = Instant::now();
+            if now >= next_look {
+                next_look = now + TICK;
+                self.look()?;
+            }
+        }
+        self.dismiss_workers()
+    }
+
+    fn completed(&mut self, token: Token, result: i32) -> Result<()> {
+        match token {
+            Token::Entry(entry) => {
+                let entry = Entry::from_pointer(entry);
+                match result {
+                    0 => {
+                        self.stir();
+                        self.engine.taken(entry);
+                        self.arrived(entry)?;
+                    }
+                    _ if result == -libc::EAGAIN => self.retry.push(entry),
+                    _ => self.engine.lost(entry, result),
+                }
+            }
+            Token::Wake => {
+                self.engine.bell.drain();
+                self.stir();
+                self.ring.push(&sqe::poll(self.engine.bell.as_raw_fd(), Token::Wake))?;
+            }
+            // The thread is gone; another will serve the request.
+            Token::HandOverSent(entry) if result < 0 => self.hand_over(Entry::from_pointer(entry))?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Something happened: look often again.
+    fn stir(&mut self) {
+        self.quiet = 0;
+        self.engine.keeper_asleep.store(false, Ordering::SeqCst);
+    }
+
+    fn commit(&mut self, entry: &'static Entry) -> Result<()> {
+        self.stir();
+        entry.count_commit();
+        self.engine.give(entry);
+        self.ring.push(&sqe::commit(entry))
+    }
+
+    /// A request came to an entry of the keeper's.
+    fn arrived(&mut self, entry: &'static Entry) -> Result<()> {
+        if self.engine.kicks.is_one_of_ours(&entry.receive()) {
+            // Answered without a callback.
+            let idle = Worker::new();
+            self.engine.serve(&idle, entry);
+            return self.commit(entry);
+        }
+        self.hand_over(entry)
+    }
+
+    /// Finds a thread for the request in `entry`.
+    fn hand_over(&mut self, entry: &'static Entry) -> Result<()> {
+        self.engine.counters.handed_over.fetch_add(1, Ordering::Relaxed);
+        if self.engine.shape == LoopShape::Serial {
+            let target = self.engine.workers.lock().first().cloned();
+            return match target.map(|worker| worker.ring_fd.load(Ordering::SeqCst)) {
+                Some(ring) if ring >= 0 => self.send(ring, Token::HandedOver(entry.pointer()), entry),
+                // The loop has returned; the request waits for another one.
+                _ => Ok(()),
+            };
+        }
+        let spare = self.engine.exchange.lock().spares.pop();
+        if let Some(worker) = spare {
+            let ring = worker.ring_fd.load(Ordering::SeqCst);
+            return self.send(ring, Token::HandedOver(entry.pointer()), entry);
+        }
+        if self.engine.add_worker(Beginning::Serve(entry)).is_ok() {
+            return Ok(());
+        }
+        // As many threads as there may be: the first that is done takes it.
+        let mut exchange = self.engine.exchange.lock();
+        match exchange.spares.pop() {
+            Some(worker) => {
+                drop(exchange);
+                let ring = worker.ring_fd.load(Ordering::SeqCst);
+                self.send(ring, Token::HandedOver(entry.pointer()), entry)
+            }
+            None => {
+                exchange.pending.push_back(Handed(entry.pointer()));
+                self.engine.pending.store(exchange.pending.len(), Ordering::Release);
+                Ok(())
+            }
+        }
+    }
+
+    fn send(&mut self, ring: i32, message: Token, entry: &Entry) -> Result<()> {
+        self.ring.push(&sqe::message(ring, message, Token::HandOverSent(entry.pointer())))
+    }
+
+    /// Looks at every queue and every handler thread.
+    fn look(&mut self) -> Result<()> {
+        for entry in std::mem::take(&mut self.retry) {
+            self.ring.push(&sqe::register(entry))?;
+        }
+        let workers: Vec<(Arc<Worker>, u64)> = self
+            .engine
+            .workers
+            .lock()
+            .iter()
+            .map(|worker| (worker.clone(), worker.activity.sequence()))
+            .collect();
+        let lasting = |worker: &Arc<Worker>, sequence: u64| {
+            sequence % 2 == 1
+                && self.workers.iter().any(|(known, before)| Arc::ptr_eq(known, worker) && *before == sequence)
+        };
+        let mut held_up = Vec::new();
+        for (worker, sequence) in &workers {
+            if lasting(worker, *sequence) {
+                held_up.extend(worker.current().filter(|entry| entry.request.take_answered()));
+            }
+        }
+        let mut busy = false;
+        let mut stuck = Vec::new();
+        for (index, queue) in self.engine.queues.iter().enumerate() {
+            let delivered = queue.delivered.load(Ordering::SeqCst);
+            let moved = std::mem::replace(&mut self.looks[index], delivered) != delivered;
+            busy |= moved;
+            if !moved && queue.available.load(Ordering::SeqCst) <= 0 {
+                let threads = workers
+                    .iter()
+                    .filter(|(worker, sequence)| worker.serves(index) && lasting(worker, *sequence))
+                    .count();
+                if threads > 0 {
+                    stuck.push((index as u16, threads));
+                }
+            }
+        }
+        self.workers = workers;
+        for entry in held_up {
+            // Its callback goes on after the answer: the client need not wait.
+            self.commit(entry)?;
+        }
+        for (queue, threads) in stuck {
+            busy |= self.grow(queue, threads);
+        }
+        busy |= self.engine.look_after_kicks();
+        if self.engine.pending.load(Ordering::Acquire) > 0 && self.engine.workers.lock().is_empty() {
+            if let Some(entry) = self.engine.take_pending() {
+                self.hand_over(entry)?;
+            }
+        }
+        busy |= !self.retry.is_empty();
+        self.quiet = if busy { 0 } else { self.quiet.saturating_add(1) };
+        if self.quiet == QUIET_TICKS {
+            self.engine.keeper_asleep.store(true, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    /// All threads of `queue` last: as many again. False if there can be no more.
+    fn grow(&mut self, queue: u16, threads: usize) -> bool {
+        if self.engine.shape == LoopShape::Serial {
+            return false;
+        }
+        let mut grown = 0;
+        for _ in 0..threads {
+            let spare = self.engine.exchange.lock().spares.pop();
+            let added = match spare {
+                Some(worker) => {
+                    let ring = worker.ring_fd.load(Ordering::SeqCst);
+                    self.ring.push(&sqe::message(ring, Token::Grow(queue), Token::Ignore))
+                }
+                None => self.engine.add_worker(Beginning::Register(queue)),
+            };
+            if added.is_err() {
+                break;
+            }
+            grown += 1;
+        }
+        self.engine.counters.grown.fetch_add(grown, Ordering::Relaxed);
+        grown > 0
+    }
+
+    /// Tells all handler threads to end.
+    fn dismiss_workers(&mut self) -> Result<()> {
+        let workers: Vec<Arc<Worker>> = self.engine.workers.lock().clone();
+        for worker in workers {
+            let ring = worker.ring_fd.load(Ordering::SeqCst);
+            if ring >= 0 {
+                self.ring.push(&sqe::message(ring, Token::Stop, Token::Ignore))?;
+            }
+        }
+        self.ring.submit()
+    }
+}

@@ -1,0 +1,125 @@
+//! Getting a queue's FIFO to move.
+//!
+//! The kernel takes a request out of a queue's FIFO only when an entry is
+//! committed there, never when one is registered. So after a queue ran dry,
+//! requests may wait although an entry is available. A *kick* is a request of
+//! our own to that queue: ustat(2) with the mount's device number, made by a
+//! short-lived thread on the queue's CPU. It arrives as STATFS in the available
+//! entry, is answered without asking the filesystem, and that answer's commit
+//! takes a waiting request along. A kicker goes on until two kicks in a row
+//! brought nothing.
+//!
+//! Between two kicks it waits, so that the thread that took the request along
+//! has registered its next entry: a kick without one would wait in the FIFO
+//! itself. A kicker that is stuck that way gets help from a second one.
+
+use super::{cpus, Engine};
+use crate::abi::kernel::{InHeader, Opcode};
+use crate::mount;
+use crate::sys::thread::{gettid, spawn, SignalMask};
+use crate::sys::ustat;
+use once_cell::sync::OnceCell;
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Kickers of one queue, at most.
+const MAX_KICKERS: u32 = 4;
+/// What a kick's request needs to get around.
+const PAUSE: Duration = Duration::from_micros(30);
+
+/// The kicks of an engine.
+#[derive(Default)]
+pub struct Kicks {
+    /// Threads that kick right now.
+    kickers: Mutex<Vec<i32>>,
+    /// How many, to be looked at with every request.
+    active: AtomicUsize,
+    count: AtomicU64,
+    /// The mount's device number; `None`: it cannot be told.
+    device: OnceCell<Option<libc::dev_t>>,
+    /// `count` at the keeper's last look.
+    seen: AtomicU64,
+}
+
+impl Kicks {
+    /// Kicks so far.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether a request is a kick of this process.
+    pub fn is_one_of_ours(&self, header: &InHeader) -> bool {
+        self.active.load(Ordering::Acquire) != 0
+            && header.opcode == Opcode::Statfs as u32
+            && self.kickers.lock().contains(&(header.pid as i32))
+    }
+}
+
+impl Engine {
+    /// Starts kickers where requests may be stranded; true while there are any.
+    pub(super) fn look_after_kicks(self: &Arc<Self>) -> bool {
+        let count = self.kicks.count();
+        let moved = self.kicks.seen.swap(count, Ordering::Relaxed) != count;
+        let mut any = false;
+        for (index, queue) in self.queues.iter().enumerate() {
+            let kickers = queue.kickers.load(Ordering::SeqCst);
+            let stranded = queue.stranded.load(Ordering::SeqCst);
+            any |= kickers > 0 || stranded;
+            let stuck = kickers > 0 && !moved && kickers < MAX_KICKERS;
+            if (stranded && kickers == 0) || stuck {
+                queue.stranded.store(false, Ordering::SeqCst);
+                self.start_kicker(index as u16);
+            }
+        }
+        any
+    }
+
+    fn start_kicker(self: &Arc<Self>, queue: u16) {
+        let device = *self.kicks.device.get_or_init(|| {
+            self.session.mountpoint().as_deref().and_then(mount::device_of)
+        });
+        let Some(device) = device else {
+            return;
+        };
+        let engine = self.clone();
+        self.queues[queue as usize].kickers.fetch_add(1, Ordering::SeqCst);
+        let started = spawn(c"fuse-kicker", SignalMask::All, move || engine.kick(queue, device));
+        match started {
+            Ok(thread) => self.threads.lock().push(thread),
+            Err(errno) => {
+                self.queues[queue as usize].kickers.fetch_sub(1, Ordering::SeqCst);
+                crate::log_warning!("ringfuse: cannot start a kicker thread: {errno}");
+            }
+        }
+    }
+
+    fn kick(&self, queue: u16, device: libc::dev_t) {
+        // A CPU that is offline has no clients whose requests could wait.
+        let pinned = cpus::pin_to(queue);
+        let tid = gettid();
+        self.kicks.kickers.lock().push(tid);
+        self.kicks.active.fetch_add(1, Ordering::SeqCst);
+        let delivered = &self.queues[queue as usize].delivered;
+        let mut in_vain = 0;
+        while pinned && in_vain < 2 && !self.stopping() {
+            let before = delivered.load(Ordering::SeqCst);
+            self.kicks.count.fetch_add(1, Ordering::Relaxed);
+            if !ustat::of_device(device) {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+            // The kick itself counts as one.
+            let brought = delivered.load(Ordering::SeqCst).wrapping_sub(before) > 1;
+            in_vain = if brought { 0 } else { in_vain + 1 };
+        }
+        self.kicks.active.fetch_sub(1, Ordering::SeqCst);
+        self.kicks.kickers.lock().retain(|&other| other != tid);
+        self.queues[queue as usize].kickers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,443 @@
+//! The ring transport: FUSE over io_uring.
+//!
+//! The kernel has one queue per possible CPU and puts a request into that of
+//! the CPU it is made on. A queue's requests are taken by *entries*
+//! ([`entry`] says who owns one when): the kernel picks the one most recently
+//! freed, blind to whether its thread is busy. Hence the rule that everything
+//! here follows from:
+//!
+//! > **A thread that runs a callback owns no available entry.**
+//!
+//! * [`worker`]: handler threads, each with one io_uring and one entry.
+//! * [`keeper`]: one thread that never runs callbacks. It holds an entry of
+//!   every queue that has not been used, hands what arrives there to a handler
+//!   thread, commits the answers that other threads give, and watches: a
+//!   thousand times a second while there is work, not at all while there is
+//!   none.
+//! * [`kick`]: requests that the kernel keeps in a queue's FIFO although an
+//!   entry is available are got moving by a request of our own.
+//! * [`serial`]: one handler at a time: the calling thread's ring carries the
+//!   entries of all queues, and there the rule has nothing to protect.
+//!
+//! An [`Engine`] lives from INIT to `fuse_session_unmount` or `_destroy`, also
+//! between loops: its threads must stay, or their entries would die.
+
+pub mod cpus;
+pub mod entry;
+pub mod gate;
+mod keeper;
+mod kick;
+mod serial;
+mod sqe;
+mod uring;
+mod worker;
+
+use crate::errno::{Errno, Result};
+use crate::session::request::Request;
+use crate::session::stats::{Serving, Stats};
+use crate::session::{LoopShape, Session};
+use crate::sys::fd::EventFd;
+use crate::sys::thread::Thread;
+use entry::{Entry, EntryBox};
+use gate::{Gate, Permit};
+use keeper::Answers;
+use parking_lot::Mutex;
+use serial::SerialLoop;
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::os::fd::RawFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use worker::Worker;
+
+/// Handler threads of one session, at most, unless `max_threads` says less.
+pub const MAX_WORKERS: usize = 512;
+/// Entries of one session, at most, beyond one per queue: as many requests can
+/// be parked.
+pub const MAX_EXTRA_ENTRIES: usize = 8192;
+
+/// One queue of the kernel's, as this side sees it.
+#[repr(align(128))]
+struct Queue {
+    /// Entries that were given to the kernel and have not come back.
+    available: AtomicI32,
+    /// Requests that came.
+    delivered: AtomicU64,
+    /// An entry was registered while requests may have waited: they need a kick.
+    stranded: AtomicBool,
+    /// Threads that are kicking this queue.
+    kickers: AtomicU32,
+}
+
+/// What travels between the keeper and the handler threads.
+#[derive(Default)]
+struct Exchange {
+    /// Threads that wait without an entry.
+    spares: Vec<Arc<Worker>>,
+    /// Delivered requests for which there is no thread at the moment.
+    pending: VecDeque<Handed>,
+}
+
+/// A delivered entry on its way to a thread.
+#[derive(Clone, Copy)]
+struct Handed(NonNull<Entry>);
+
+// SAFETY: an entry may be used by any one thread at a time (see `entry`).
+#[allow(unsafe_code)]
+unsafe impl Send for Handed {}
+
+/// The rings of one session.
+pub struct Engine {
+    session: Arc<Session>,
+    shape: LoopShape,
+    fuse_fd: RawFd,
+    payload_len: usize,
+    queues: Box<[Queue]>,
+    entries: Mutex<Vec<EntryBox>>,
+    workers: Mutex<Vec<Arc<Worker>>>,
+    threads: Mutex<Vec<Thread>>,
+    exchange: Mutex<Exchange>,
+    pending: AtomicUsize,
+    answers: Answers,
+    kicks: kick::Kicks,
+    gate: Gate,
+    pin: bool,
+    /// Wakes the keeper.
+    bell: EventFd,
+    keeper_asleep: AtomicBool,
+    stopping: AtomicBool,
+    keeper: Mutex<Option<keeper::Handle>>,
+    serial: Mutex<Option<SerialLoop>>,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct Counters {
+    workers_peak: AtomicU64,
+    grown: AtomicU64,
+    handed_over: AtomicU64,
+    foreign_answers: AtomicU64,
+    entries_full: AtomicBool,
+}
+
+/// Why the kernel did not offer rings in INIT, with what to do about it.
+pub fn why_not_offered() -> String {
+    match std::fs::read_to_string("/sys/module/fuse/parameters/enable_uring") {
+        Ok(value) if value.trim() == "N" => "the kernel's rings are switched off; root can switch them on \
+             for new mounts: echo Y > /sys/module/fuse/parameters/enable_uring"
+            .into(),
+        Ok(_) => "the kernel did not offer rings for this mount".into(),
+        Err(_) => format!(
+            "the kernel ({}) has no FUSE over io_uring (Linux 6.14 with CONFIG_FUSE_IO_URING has)",
+            crate::sys::kernel_release()
+        ),
+    }
+}
+
+impl Engine {
+    /// Prepares rings for `session`: everything that can fail, before the
+    /// kernel is told. `Err` says why there will be none.
+    pub fn new(session: &Session, shape: LoopShape, payload_len: usize) -> std::result::Result<Arc<Self>, String> {
+        let Some(session) = session.share() else {
+            return Err("the session is being destroyed".into());
+        };
+        let queues = cpus::possible().map_err(|errno| format!("cannot tell the number of CPUs: {errno}"))?;
+        let fuse_fd = session.fd();
+        let max = match shape {
+            LoopShape::Threads { max } => max,
+            LoopShape::Serial => None,
+        };
+        let depth = session.options.queue_depth;
+        let bell = EventFd::new().map_err(|errno| format!("eventfd: {errno}"))?;
+        let engine = Arc::new(Self {
+            session,
+            shape,
+            fuse_fd,
+            payload_len,
+            queues: (0..queues)
+                .map(|_| Queue {
+                    available: AtomicI32::new(0),
+                    delivered: AtomicU64::new(0),
+                    stranded: AtomicBool::new(false),
+                    kickers: AtomicU32::new(0),
+                })
+                .collect(),
+            entries: Mutex::default(),
+            workers: Mutex::default(),
+            threads: Mutex::default(),
+            exchange: Mutex::default(),
+            pending: AtomicUsize::new(0),
+            answers: Answers::default(),
+            kicks: kick::Kicks::default(),
+            gate: Gate::new(max),
+            pin: shape != LoopShape::Serial && cpus::may_pin(),
+            bell,
+            keeper_asleep: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            keeper: Mutex::new(None),
+            serial: Mutex::new(None),
+            counters: Counters::default(),
+        });
+        let prepared = engine.prepare(depth);
+        if let Err(reason) = prepared {
+            engine.stop();
+            return Err(reason);
+        }
+        Ok(engine)
+    }
+
+    fn prepare(self: &Arc<Self>, depth: u32) -> std::result::Result<(), String> {
+        let mut first = Vec::new();
+        for queue in 0..self.queues.len() {
+            for _ in 0..depth {
+                let entry = self.new_entry(queue as u16, true);
+                first.push(entry.map_err(|errno| format!("no memory for ring entries: {errno}"))?);
+            }
+        }
+        let serial = self.shape == LoopShape::Serial;
+        if serial {
+            let serial = SerialLoop::new(self, &first).map_err(why_not_possible)?;
+            *self.serial.lock() = Some(serial);
+        }
+        let entries = if serial { Vec::new() } else { first };
+        let keeper = keeper::Handle::spawn(self, entries).map_err(why_not_possible)?;
+        *self.keeper.lock() = Some(keeper);
+        Ok(())
+    }
+
+    /// INIT was answered: gives the kernel its entries. `Err` says why the
+    /// kernel refused them, which leaves the connection on `/dev/fuse`.
+    pub fn start(&self) -> std::result::Result<(), String> {
+        let registered = match self.shape {
+            LoopShape::Serial => match self.serial.lock().as_mut() {
+                Some(serial) => serial.register(self),
+                None => Err(Errno(libc::EINVAL)),
+            },
+            LoopShape::Threads { .. } => match self.keeper.lock().as_ref() {
+                Some(keeper) => keeper.register(),
+                None => Err(Errno(libc::EINVAL)),
+            },
+        };
+        registered.map_err(|errno| format!("the kernel refused to register ring entries: {errno}"))
+    }
+
+    /// Serves on the calling thread until the session exits.
+    pub fn run_serial(self: &Arc<Self>) -> Result<()> {
+        let Some(mut serial) = self.serial.lock().take() else {
+            // INIT was settled for a loop with threads: they serve on.
+            return self.wait_for_exit();
+        };
+        let result = serial.run(self);
+        *self.serial.lock() = Some(serial);
+        result
+    }
+
+    fn wait_for_exit(&self) -> Result<()> {
+        while !self.session.exited() {
+            crate::sys::fd::wait_readable(self.session.wakeup_fd(), None);
+        }
+        Ok(())
+    }
+
+    /// For the log: what serves.
+    pub fn describe(&self) -> String {
+        let how = match self.shape {
+            LoopShape::Serial => "one handler at a time".to_string(),
+            LoopShape::Threads { max: Some(max) } => format!("at most {max} handlers at a time"),
+            LoopShape::Threads { max: None } => "handler threads as needed".to_string(),
+        };
+        let pinned = if self.pin { ", pinned to their CPUs" } else { "" };
+        format!("{} queues, {how}{pinned}", self.queues.len())
+    }
+
+    /// The session that is served.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    fn queue(&self, entry: &Entry) -> &Queue {
+        &self.queues[entry.queue() as usize]
+    }
+
+    /// Another entry for `queue`; refused beyond the bound, once with a log line.
+    fn new_entry(&self, queue: u16, initial: bool) -> Result<&'static Entry> {
+        let mut entries = self.entries.lock();
+        if !initial && entries.len() >= MAX_EXTRA_ENTRIES + self.queues.len() {
+            if !self.counters.entries_full.swap(true, Ordering::Relaxed) {
+                crate::log_warning!(
+                    "ringfuse: {} requests wait for an answer; more of the same CPUs will wait in the kernel until some are answered",
+                    MAX_EXTRA_ENTRIES
+                );
+            }
+            return Err(Errno(libc::ENOBUFS));
+        }
+        let new = EntryBox::new(self, queue, self.payload_len)?;
+        let entry = new.entry();
+        entries.push(new);
+        Ok(entry)
+    }
+
+    /// Counts an entry as the kernel's, just before its SQE is submitted.
+    fn give(&self, entry: &Entry) {
+        self.queue(entry).available.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Counts an entry that came back with a request.
+    fn taken(&self, entry: &Entry) {
+        let queue = self.queue(entry);
+        queue.available.fetch_sub(1, Ordering::SeqCst);
+        queue.delivered.fetch_add(1, Ordering::SeqCst);
+        if self.keeper_asleep.load(Ordering::SeqCst) {
+            self.wake_keeper();
+        }
+    }
+
+    fn wake_keeper(&self) {
+        self.keeper_asleep.store(false, Ordering::SeqCst);
+        self.bell.signal();
+    }
+
+    /// Passes an answered entry to the keeper, which commits it.
+    fn push_answer(&self, entry: &Entry) {
+        if self.answers.push(entry) {
+            self.bell.signal();
+        }
+    }
+
+    /// A request without a thread, if there is one.
+    fn take_pending(&self) -> Option<&'static Entry> {
+        if self.pending.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let mut exchange = self.exchange.lock();
+        let Handed(entry) = exchange.pending.pop_front()?;
+        self.pending.store(exchange.pending.len(), Ordering::Release);
+        Some(Entry::from_pointer(entry))
+    }
+
+    /// The connection is gone: the loop ends.
+    fn disconnected(&self) {
+        if !self.stopping.load(Ordering::SeqCst) && !self.session.exited() {
+            self.session.exit();
+        }
+    }
+
+    /// The right to run a callback, where their number is bounded.
+    pub fn permit(&self) -> Option<Permit<'_>> {
+        // The guard may not outlive the engine, which outlives every callback.
+        self.gate.permit()
+    }
+
+    /// The loop is over: no callback starts any more. Returns when none runs.
+    pub fn pause(&self) {
+        self.gate.pause();
+        while self.workers.lock().iter().any(|worker| worker.activity.is_busy()) {
+            std::thread::sleep(std::time::Duration::from_micros(200));
+        }
+    }
+
+    /// Another loop starts.
+    pub fn resume(&self) {
+        self.gate.open();
+    }
+
+    /// Ends all threads and rings, after the callbacks that run. What the
+    /// filesystem has parked can be answered without harm, but reaches nobody.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.gate.stop();
+        self.bell.signal();
+        if let Some(keeper) = self.keeper.lock().take() {
+            keeper.join();
+        }
+        loop {
+            let Some(thread) = self.threads.lock().pop() else {
+                break;
+            };
+            thread.join();
+        }
+        *self.serial.lock() = None;
+    }
+
+    /// Calls `f` on every request until it returns true.
+    pub fn any_request(&self, mut f: impl FnMut(&Request) -> bool) -> bool {
+        // Not under the lock: `f` may run the filesystem's code.
+        let all: Vec<&'static Entry> = self.entries.lock().iter().map(EntryBox::entry).collect();
+        all.into_iter().any(|entry| f(&entry.request))
+    }
+
+    /// Adds what the engine knows.
+    pub fn fill_stats(&self, stats: &mut Stats) {
+        stats.transport = Serving::Ring as u32;
+        stats.queues = self.queues.len() as u32;
+        let entries = self.entries.lock();
+        stats.entries = entries.len() as u64;
+        stats.ring_requests = entries.iter().map(|entry| entry.entry().request.served()).sum();
+        stats.parked = entries.iter().filter(|entry| entry.entry().request.is_parked()).count() as u64;
+        drop(entries);
+        stats.threads = self.workers.lock().len() as u64;
+        stats.threads_peak = self.counters.workers_peak.load(Ordering::Relaxed);
+        stats.kicks = self.kicks.count();
+        stats.grown = self.counters.grown.load(Ordering::Relaxed);
+        stats.handed_over = self.counters.handed_over.load(Ordering::Relaxed);
+        stats.foreign_answers = self.counters.foreign_answers.load(Ordering::Relaxed);
+    }
+}
+
+/// What an io_uring that cannot be made means to a person.
+fn why_not_possible(errno: Errno) -> String {
+    match errno.0 {
+        libc::EPERM | libc::EACCES => {
+            let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
+            match sysctl.trim() {
+                "" | "0" => "io_uring is forbidden to this process (a seccomp filter or security module)".into(),
+                value => format!("io_uring is switched off (sysctl kernel.io_uring_disabled = {value})"),
+            }
+        }
+        libc::ENOSYS => "io_uring is not there (kernel without it, or a seccomp filter)".into(),
+        libc::ENOMEM => "io_uring got no memory (see ulimit -l)".into(),
+        libc::EMFILE | libc::ENFILE => "io_uring got no descriptor (see ulimit -n)".into(),
+        _ => format!("io_uring cannot be set up: {errno}"),
+    }
+}
+
+/// Answers a ring request with success and data.
+pub fn answer(req: &Request, parts: &[IoSlice<'_>]) -> Result<()> {
+    let entry = Entry::of(req);
+    let result = entry.set_answer(0, parts);
+    if result.is_err() {
+        crate::log_error!(
+            "fuse: answer to request {} (opcode {}) is larger than the request allows",
+            req.unique(),
+            req.opcode_raw()
+        );
+        let _ = entry.set_answer(libc::EIO, &[]);
+    }
+    complete(entry);
+    result
+}
+
+/// Answers a ring request with an error (0: success without data).
+pub fn answer_error(req: &Request, error: i32) -> Result<()> {
+    let entry = Entry::of(req);
+    let result = entry.set_answer(error, &[]);
+    complete(entry);
+    result
+}
+
+/// Where the answer's data goes: the caller may build it in place.
+pub fn payload(req: &Request) -> (*mut u8, usize) {
+    Entry::of(req).payload()
+}
+
+/// The answer is in the entry: sees to its commit. In the callback that is done
+/// when the callback returns, or by the keeper if it goes on for long.
+fn complete(entry: &Entry) {
+    let engine = entry.engine();
+    engine.session.trace_answer(&entry.request, 0, 0);
+    if entry.request.finish() {
+        engine.counters.foreign_answers.fetch_add(1, Ordering::Relaxed);
+        engine.push_answer(entry);
+    }
+}

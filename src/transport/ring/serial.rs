@@ -1,0 +1,217 @@
+//! One handler at a time: `fuse_session_loop`, `-s`, `max_threads=1`.
+//!
+//! The calling thread's ring carries an entry of every queue and watches
+//! `/dev/fuse` too, whose descriptor is non-blocking while the loop runs. Nobody
+//! else may run a callback, so entries that wait behind one take nothing from
+//! anybody. The keeper commits what other threads answer, and what a callback
+//! has answered that goes on for long; requests that then arrive at its entries
+//! it sends here.
+
+use super::entry::Entry;
+use super::sqe::{self, Token};
+use super::uring::Ring;
+use super::worker::{Served, Worker};
+use super::Engine;
+use crate::errno::{Errno, Result};
+use crate::sys::fd;
+use crate::sys::thread::gettid;
+use crate::transport::dev::{self, Received, Slot};
+use std::collections::VecDeque;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+
+/// The ring of a single-threaded loop, kept between loops.
+pub struct SerialLoop {
+    ring: Ring,
+    /// The thread that made the ring, and alone may use it.
+    tid: i32,
+    worker: Arc<Worker>,
+    entries: Vec<&'static Entry>,
+    waiting: VecDeque<&'static Entry>,
+    /// Whether the polls for the device and the exit are pending.
+    watching: [bool; 2],
+}
+
+/// Bound of what may complete at once before the kernel keeps a list.
+const COMPLETIONS: u32 = 1024;
+
+impl SerialLoop {
+    /// A ring for the calling thread; `entries` will be registered on it.
+    pub fn new(engine: &Engine, entries: &[&'static Entry]) -> Result<Self> {
+        let ring = Ring::new(engine.fuse_fd, COMPLETIONS)?;
+        let worker = Arc::new(Worker::new());
+        worker.ring_fd.store(ring.as_raw_fd(), Ordering::SeqCst);
+        engine.workers.lock().push(worker.clone());
+        Ok(Self {
+            ring,
+            tid: gettid(),
+            worker,
+            entries: entries.to_vec(),
+            waiting: VecDeque::new(),
+            watching: [false; 2],
+        })
+    }
+
+    /// Registers the entries; INIT was answered.
+    pub fn register(&mut self, engine: &Engine) -> Result<()> {
+        for entry in std::mem::take(&mut self.entries) {
+            engine.give(entry);
+            self.ring.push(&sqe::register(entry))?;
+        }
+        self.ring.submit()?;
+        while let Some(completion) = self.ring.next() {
+            if completion.result < 0 && completion.result != -libc::EAGAIN {
+                return Err(Errno(-completion.result));
+            }
+            self.completed(engine, completion.token, completion.result)?;
+        }
+        match engine.keeper.lock().as_ref() {
+            Some(keeper) => keeper.register(),
+            None => Err(Errno(libc::EIO)),
+        }
+    }
+
+    /// Serves until the session exits.
+    pub fn run(&mut self, engine: &Arc<Engine>) -> Result<()> {
+        if self.tid != gettid() {
+            self.move_to_this_thread(engine)?;
+        }
+        let was_nonblocking = fd::set_nonblocking(engine.fuse_fd, true)?;
+        let result = self.serve(engine);
+        if !was_nonblocking {
+            let _ = fd::set_nonblocking(engine.fuse_fd, false);
+        }
+        result
+    }
+
+    fn serve(&mut self, engine: &Arc<Engine>) -> Result<()> {
+        let session = &engine.session;
+        let mut buffer = vec![0; session.buffer_size()];
+        let mut slot = session.slots.take();
+        while !session.exited() {
+            self.watch(engine)?;
+            self.ring.submit_and_wait()?;
+            while let Some(completion) = self.ring.next() {
+                self.completed(engine, completion.token, completion.result)?;
+            }
+            while let Some(entry) = self.waiting.pop_front() {
+                if session.exited() {
+                    self.waiting.push_front(entry);
+                    break;
+                }
+                match engine.serve(&self.worker, entry) {
+                    Served::Answered => self.commit(engine, entry)?,
+                    Served::Gone => self.replace(engine, entry)?,
+                    Served::Stopped => return Ok(()),
+                }
+            }
+            if !self.watching[0] {
+                slot = self.read_device(engine, &mut buffer, slot)?;
+            }
+        }
+        session.slots.put_back(slot.cast());
+        Ok(())
+    }
+
+    fn watch(&mut self, engine: &Engine) -> Result<()> {
+        let [device, exit] = &mut self.watching;
+        if !std::mem::replace(device, true) {
+            self.ring.push(&sqe::poll(engine.fuse_fd, Token::Device))?;
+        }
+        if !std::mem::replace(exit, true) {
+            self.ring.push(&sqe::poll(engine.session.wakeup_fd(), Token::Exit))?;
+        }
+        Ok(())
+    }
+
+    fn completed(&mut self, engine: &Engine, token: Token, result: i32) -> Result<()> {
+        match token {
+            Token::Entry(entry) => {
+                let entry = Entry::from_pointer(entry);
+                match result {
+                    0 => {
+                        engine.taken(entry);
+                        self.waiting.push_back(entry);
+                    }
+                    _ if result == -libc::EAGAIN => self.ring.push(&sqe::register(entry))?,
+                    _ => engine.lost(entry, result),
+                }
+            }
+            Token::HandedOver(entry) => self.waiting.push_back(Entry::from_pointer(entry)),
+            Token::Device => self.watching[0] = false,
+            Token::Exit => self.watching[1] = false,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Commits at once if another callback is about to run, else with the wait.
+    fn commit(&mut self, engine: &Engine, entry: &'static Entry) -> Result<()> {
+        entry.count_commit();
+        engine.give(entry);
+        self.ring.push(&sqe::commit(entry))?;
+        if self.waiting.is_empty() {
+            Ok(())
+        } else {
+            self.ring.submit()
+        }
+    }
+
+    /// The entry stays behind; its queue must not be left without one.
+    fn replace(&mut self, engine: &Engine, entry: &'static Entry) -> Result<()> {
+        if engine.queue(entry).available.load(Ordering::SeqCst) > 0 {
+            return Ok(());
+        }
+        let Ok(new) = engine.new_entry(entry.queue(), false) else {
+            return Ok(());
+        };
+        engine.give(new);
+        self.ring.push(&sqe::register(new))?;
+        self.ring.submit()?;
+        engine.strand(entry.queue());
+        Ok(())
+    }
+
+    /// Serves what `/dev/fuse` has: forgets, interrupts, and requests from
+    /// before the rings.
+    fn read_device(&mut self, engine: &Engine, buffer: &mut Vec<u8>, mut slot: *mut Slot) -> Result<*mut Slot> {
+        let session = &engine.session;
+        while !session.exited() {
+            match dev::receive(session, engine.fuse_fd, buffer) {
+                Ok(Received::Message(len)) => {
+                    let permit = engine.gate.pass(&self.worker.activity);
+                    slot = dev::serve(session, engine.fuse_fd, buffer, len, slot);
+                    if permit {
+                        self.worker.activity.leave();
+                    }
+                }
+                Ok(Received::Again) => {}
+                Ok(Received::Unmounted) => session.exit(),
+                Err(Errno(libc::EAGAIN)) => break,
+                Err(errno) => return Err(errno),
+            }
+            // Answers on the rings must not wait for a long list of forgets.
+            self.ring.submit()?;
+        }
+        Ok(slot)
+    }
+
+    /// The loop goes on in another thread than the one whose ring it is: that
+    /// ring is given up with its entries, and new ones are registered here.
+    fn move_to_this_thread(&mut self, engine: &Arc<Engine>) -> Result<()> {
+        let ring = Ring::new(engine.fuse_fd, COMPLETIONS)?;
+        self.worker.ring_fd.store(ring.as_raw_fd(), Ordering::SeqCst);
+        self.ring = ring;
+        self.tid = gettid();
+        self.watching = [false; 2];
+        for queue in 0..engine.queues.len() as u16 {
+            let entry = engine.new_entry(queue, true)?;
+            engine.queues[queue as usize].available.store(1, Ordering::SeqCst);
+            self.ring.push(&sqe::register(entry))?;
+            self.ring.submit()?;
+            engine.strand(queue);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! One io_uring: created, used and dropped by one thread.
+
+use super::sqe::Token;
+use crate::errno::{Errno, Result};
+use io_uring::squeue::Entry128;
+use io_uring::types::{SubmitArgs, Timespec};
+use io_uring::{cqueue, squeue, IoUring};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+/// Submissions that fit before they must be handed to the kernel.
+const SUBMISSIONS: u32 = 16;
+
+/// An io_uring with `/dev/fuse` as its registered file 0. Its maps are not
+/// inherited by forked children, so that none of them keeps a dead server's
+/// mount alive.
+pub struct Ring {
+    uring: IoUring<Entry128, cqueue::Entry>,
+}
+
+/// Something that happened on a ring.
+#[derive(Clone, Copy, Debug)]
+pub struct Completion {
+    /// What it is about.
+    pub token: Token,
+    /// 0 or more: success. Less: a negated errno.
+    pub result: i32,
+}
+
+impl Ring {
+    /// A ring for `fuse_fd` on which up to `completions` may wait at a time.
+    /// Only the calling thread may use it.
+    pub fn new(fuse_fd: RawFd, completions: u32) -> Result<Self> {
+        let uring = IoUring::<squeue::Entry128, cqueue::Entry>::builder()
+            .dontfork()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_submit_all()
+            .setup_no_sqarray()
+            .setup_cqsize(completions.max(2 * SUBMISSIONS).next_power_of_two())
+            .build(SUBMISSIONS)?;
+        uring.submitter().register_files(&[fuse_fd])?;
+        Ok(Self { uring })
+    }
+
+    /// Queues `sqe` for the next submission.
+    pub fn push(&mut self, sqe: &Entry128) -> Result<()> {
+        loop {
+            if Self::try_push(&mut self.uring, sqe) {
+                return Ok(());
+            }
+            self.submit()?;
+        }
+    }
+
+    #[allow(unsafe_code)]
+    fn try_push(uring: &mut IoUring<Entry128, cqueue::Entry>, sqe: &Entry128) -> bool {
+        // SAFETY: what the SQEs of this module point to are entries, which live
+        // until all rings are gone, and plain numbers.
+        unsafe { uring.submission().push(sqe).is_ok() }
+    }
+
+    /// Hands what was queued to the kernel.
+    pub fn submit(&self) -> Result<()> {
+        loop {
+            match self.uring.submit().map_err(Errno::from) {
+                Err(Errno(libc::EINTR | libc::EAGAIN | libc::EBUSY)) => continue,
+                other => return other.map(|_| ()),
+            }
+        }
+    }
+
+    /// Hands what was queued to the kernel, and waits for a completion.
+    /// Returns early on a signal.
+    pub fn submit_and_wait(&self) -> Result<()> {
+        match self.uring.submit_and_wait(1).map_err(Errno::from) {
+            Ok(_) | Err(Errno(libc::EINTR | libc::EAGAIN | libc::EBUSY)) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// As [`Ring::submit_and_wait`], for at most `timeout`.
+    pub fn submit_and_wait_for(&self, timeout: Duration) -> Result<()> {
+        let timespec = Timespec::from(timeout);
+        let args = SubmitArgs::new().timespec(&timespec);
+        match self.uring.submitter().submit_with_args(1, &args).map_err(Errno::from) {
+            Ok(_) | Err(Errno(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY)) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// The next thing that happened.
+    pub fn next(&mut self) -> Option<Completion> {
+        let cqe = self.uring.completion().next()?;
+        Some(Completion { token: Token::decode(cqe.user_data()), result: cqe.result() })
+    }
+}
+
+impl AsRawFd for Ring {
+    fn as_raw_fd(&self) -> RawFd {
+        self.uring.as_raw_fd()
+    }
+}

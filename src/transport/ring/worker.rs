@@ -1,0 +1,330 @@
+//! Handler threads: each owns one io_uring and, between callbacks, one entry.
+//!
+//! A thread begins with a request that was handed over, or by registering an
+//! entry for a queue whose threads all last. After a callback it commits the
+//! entry on its own ring, so an entry that arrived elsewhere moves here. When
+//! the entry stays behind (parked, or taken by the keeper because the callback
+//! went on after its answer), the thread registers another one if the queue has
+//! none left, and otherwise waits as a spare for what the keeper hands it.
+
+
+use super::entry::Entry;
+use super::gate::Activity;
+use super::sqe::{self, Token};
+use super::uring::Ring;
+use super::{cpus, Engine, MAX_WORKERS};
+use crate::abi::kernel::Opcode;
+use crate::errno::{Errno, Result};
+use crate::session::decode::fixed_len;
+use crate::session::dispatch::dispatch;
+use crate::sys::thread::{spawn, SignalMask};
+use std::collections::VecDeque;
+use std::ffi::CString;
+use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
+use std::sync::Arc;
+
+/// Value of [`Worker::queue`] while the thread serves none.
+const NO_QUEUE: u32 = u32::MAX;
+
+/// What others know of a handler thread.
+pub struct Worker {
+    pub(super) activity: Activity,
+    /// The entry whose callback runs.
+    current: AtomicPtr<Entry>,
+    /// The descriptor of its io_uring; -1 before there is one.
+    pub(super) ring_fd: AtomicI32,
+    queue: AtomicU32,
+}
+
+impl Worker {
+    /// A worker without a ring.
+    pub fn new() -> Self {
+        Self {
+            activity: Activity::default(),
+            current: AtomicPtr::new(std::ptr::null_mut()),
+            ring_fd: AtomicI32::new(-1),
+            queue: AtomicU32::new(NO_QUEUE),
+        }
+    }
+
+    /// The entry whose callback runs, if one does.
+    pub fn current(&self) -> Option<&'static Entry> {
+        NonNull::new(self.current.load(Ordering::SeqCst)).map(Entry::from_pointer)
+    }
+
+    /// Whether the thread serves `queue`.
+    pub fn serves(&self, queue: usize) -> bool {
+        self.queue.load(Ordering::Relaxed) == queue as u32
+    }
+}
+
+/// What became of a request after its callback.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Served {
+    /// Answered: the entry is the caller's, to be committed.
+    Answered,
+    /// The entry is somebody else's now.
+    Gone,
+    /// The engine ends; the request was not looked at.
+    Stopped,
+}
+
+/// How a thread begins.
+#[derive(Clone, Copy)]
+pub enum Beginning {
+    /// With the request in this entry.
+    Serve(&'static Entry),
+    /// By registering an entry for this queue.
+    Register(u16),
+}
+
+impl Engine {
+    /// Runs the callback for the request that arrived in `entry`.
+    pub(super) fn serve(&self, worker: &Worker, entry: &'static Entry) -> Served {
+        let header = entry.receive();
+        if self.kicks.is_one_of_ours(&header) {
+            entry.begin(&header);
+            let _ = crate::session::reply::statfs(&entry.request, 0, 512, 255);
+            entry.request.take_answered();
+            return Served::Answered;
+        }
+        let permit = self.permit();
+        if !self.gate.pass(&worker.activity) {
+            return Served::Stopped;
+        }
+        worker.current.store(entry.pointer().as_ptr(), Ordering::SeqCst);
+        entry.begin(&header);
+        let opcode = Opcode::from_wire(header.opcode);
+        let fixed = opcode.map_or(0, |opcode| fixed_len(opcode, self.session.dialect()));
+        let rest = entry.rest(opcode);
+        dispatch(&entry.request, &header, &entry.op_in()[..fixed], rest);
+        let parked = entry.request.park();
+        let answered = !parked && entry.request.take_answered();
+        worker.current.store(std::ptr::null_mut(), Ordering::SeqCst);
+        worker.activity.leave();
+        drop(permit);
+        if answered {
+            Served::Answered
+        } else {
+            Served::Gone
+        }
+    }
+
+    /// Starts a handler thread; `Err` also if there are enough of them.
+    pub(super) fn add_worker(self: &Arc<Self>, beginning: Beginning) -> Result<()> {
+        if self.stopping.load(Ordering::SeqCst) {
+            return Err(Errno(libc::ESHUTDOWN));
+        }
+        let mut workers = self.workers.lock();
+        if workers.len() >= MAX_WORKERS.max(self.queues.len()) {
+            return Err(Errno(libc::EAGAIN));
+        }
+        let queue = match beginning {
+            Beginning::Serve(entry) => entry.queue(),
+            Beginning::Register(queue) => queue,
+        };
+        let worker = Arc::new(Worker::new());
+        worker.queue.store(u32::from(queue), Ordering::Relaxed);
+        let name = CString::new(format!("fuse-ring-{queue}")).unwrap_or_default();
+        let (engine, its_worker) = (self.clone(), worker.clone());
+        let thread = spawn(&name, SignalMask::Handler, move || {
+            Thread::run(&engine, its_worker, beginning);
+        })?;
+        workers.push(worker);
+        self.counters.workers_peak.fetch_max(workers.len() as u64, Ordering::Relaxed);
+        self.threads.lock().push(thread);
+        Ok(())
+    }
+}
+
+/// A handler thread's own state.
+struct Thread<'a> {
+    engine: &'a Arc<Engine>,
+    worker: Arc<Worker>,
+    ring: Ring,
+    /// Delivered to this thread, and not served yet. More than one only when
+    /// something was handed over that could not go elsewhere.
+    waiting: VecDeque<&'static Entry>,
+    pinned_to: Option<u16>,
+}
+
+impl<'a> Thread<'a> {
+    fn run(engine: &'a Arc<Engine>, worker: Arc<Worker>, beginning: Beginning) {
+        let ring = match Ring::new(engine.fuse_fd, 0) {
+            Ok(ring) => ring,
+            Err(errno) => {
+                // Without a ring the thread can only serve what is there.
+                engine.give_up_worker(&worker, beginning, errno);
+                return;
+            }
+        };
+        worker.ring_fd.store(ring.as_raw_fd(), Ordering::SeqCst);
+        let mut this = Self { engine, worker, ring, waiting: VecDeque::new(), pinned_to: None };
+        match beginning {
+            Beginning::Serve(entry) => {
+                this.pin(entry.queue());
+                this.waiting.push_back(entry);
+            }
+            Beginning::Register(queue) => this.register(queue),
+        }
+        if let Err(errno) = this.serve_until_stopped() {
+            crate::log_error!("ringfuse: a ring failed: {errno}");
+            engine.session.fail(errno);
+        }
+        this.worker.ring_fd.store(-1, Ordering::SeqCst);
+    }
+
+    fn serve_until_stopped(&mut self) -> Result<()> {
+        // `stopping` is looked at after the ring's descriptor was published, so
+        // either it is seen here or the keeper's message arrives.
+        let mut stopped = self.engine.stopping.load(Ordering::SeqCst);
+        while !stopped {
+            while let Some(entry) = self.waiting.pop_front() {
+                match self.engine.serve(&self.worker, entry) {
+                    Served::Answered => self.commit(entry)?,
+                    Served::Gone => self.replace(entry),
+                    Served::Stopped => return Ok(()),
+                }
+            }
+            self.ring.submit_and_wait()?;
+            while let Some(completion) = self.ring.next() {
+                match completion.token {
+                    Token::Entry(entry) => self.arrived(Entry::from_pointer(entry), completion.result)?,
+                    Token::HandedOver(entry) => {
+                        let entry = Entry::from_pointer(entry);
+                        self.pin(entry.queue());
+                        self.waiting.push_back(entry);
+                    }
+                    Token::Grow(queue) => self.register(queue),
+                    Token::Stop => stopped = true,
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn arrived(&mut self, entry: &'static Entry, result: i32) -> Result<()> {
+        match result {
+            0 => {
+                self.engine.taken(entry);
+                self.waiting.push_back(entry);
+            }
+            _ if result == -libc::EAGAIN => self.ring.push(&sqe::register(entry))?,
+            _ => self.engine.lost(entry, result),
+        }
+        Ok(())
+    }
+
+    /// Gives the answered entry back to the kernel.
+    fn commit(&mut self, entry: &'static Entry) -> Result<()> {
+        if let Some(next) = self.engine.take_pending() {
+            // No thread was free for that one: this thread goes on without an
+            // entry, so that nothing arrives behind the next callback.
+            self.engine.push_answer(entry);
+            self.waiting.push_back(next);
+            return Ok(());
+        }
+        entry.count_commit();
+        self.engine.give(entry);
+        self.ring.push(&sqe::commit(entry))?;
+        if self.pinned_to.is_some() || !self.waiting.is_empty() {
+            // The client runs as soon as this returns to user mode, and sends
+            // its next request before this thread goes to sleep. Only where
+            // both are bound to one CPU: elsewhere it would be woken there.
+            self.ring.submit()?;
+        }
+        Ok(())
+    }
+
+    /// The entry stays behind: gets another, or becomes a spare.
+    fn replace(&mut self, entry: &'static Entry) {
+        if !self.waiting.is_empty() {
+            return;
+        }
+        let queue = &self.engine.queues[entry.queue() as usize];
+        if queue.available.load(Ordering::SeqCst) <= 0 {
+            self.register(entry.queue());
+        } else {
+            self.become_spare();
+        }
+    }
+
+    fn register(&mut self, queue: u16) {
+        let registered = self.engine.new_entry(queue, false).and_then(|entry| {
+            self.pin(queue);
+            self.engine.give(entry);
+            self.ring.push(&sqe::register(entry))?;
+            // Known to the kernel before the kick that follows.
+            self.ring.submit()
+        });
+        match registered {
+            Ok(()) => self.engine.strand(queue),
+            Err(_) => self.become_spare(),
+        }
+    }
+
+    fn become_spare(&mut self) {
+        self.worker.queue.store(NO_QUEUE, Ordering::Relaxed);
+        let mut exchange = self.engine.exchange.lock();
+        match exchange.pending.pop_front() {
+            Some(super::Handed(entry)) => {
+                self.engine.pending.store(exchange.pending.len(), Ordering::Release);
+                drop(exchange);
+                self.waiting.push_back(Entry::from_pointer(entry));
+            }
+            None => exchange.spares.push(self.worker.clone()),
+        }
+    }
+
+    /// Binds the thread to the queue's CPU, where that is safe.
+    fn pin(&mut self, queue: u16) {
+        self.worker.queue.store(u32::from(queue), Ordering::Relaxed);
+        if self.engine.pin && self.pinned_to != Some(queue) {
+            self.pinned_to = cpus::pin_to(queue).then_some(queue);
+        }
+    }
+}
+
+impl Engine {
+    /// An entry came back with an error: the kernel will not use it again.
+    pub(super) fn lost(&self, entry: &Entry, result: i32) {
+        self.queue(entry).available.fetch_sub(1, Ordering::SeqCst);
+        match -result {
+            libc::ENOTCONN | libc::ECONNABORTED | libc::ECANCELED | libc::ENODEV => self.disconnected(),
+            errno => {
+                crate::log_error!(
+                    "ringfuse: queue {}: the kernel refused a ring command: {}",
+                    entry.queue(),
+                    Errno(errno)
+                );
+                if errno == libc::EOPNOTSUPP {
+                    self.disconnected();
+                }
+            }
+        }
+    }
+
+    /// Requests may wait in the queue's FIFO that no available entry will be
+    /// given: the keeper must have it kicked.
+    pub(super) fn strand(&self, queue: u16) {
+        self.queues[queue as usize].stranded.store(true, Ordering::SeqCst);
+        if self.keeper_asleep.load(Ordering::SeqCst) {
+            self.wake_keeper();
+        }
+    }
+
+    /// A new thread could not make a ring: it serves what it was given and ends.
+    fn give_up_worker(&self, worker: &Arc<Worker>, beginning: Beginning, errno: Errno) {
+        crate::log_warning!("ringfuse: no ring for another handler thread: {errno}");
+        if let Beginning::Serve(entry) = beginning {
+            if self.serve(worker, entry) == Served::Answered {
+                self.push_answer(entry);
+            }
+        }
+        self.workers.lock().retain(|other| !Arc::ptr_eq(other, worker));
+    }
+}
+

@@ -1,0 +1,207 @@
+//! No request is stuck behind a callback, whatever callbacks do. The order of
+//! events is what is checked, never their time.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use support::*;
+
+fn read(file: &File, off: u64) -> String {
+    let mut data = [0; 64];
+    let length = file.read_at(&mut data, off).expect("read");
+    String::from_utf8_lossy(&data[..length]).into_owned()
+}
+
+fn opened(fs: &Mount, name: &str) -> Arc<File> {
+    Arc::new(File::open(fs.at(name)).expect("open"))
+}
+
+/// A client on `cpu` that reads `name` at `off`.
+fn reader(fs: &Mount, cpu: usize, name: &str, off: u64) -> Pinned<String> {
+    let file = opened(fs, name);
+    pinned(cpu, move || read(&file, off))
+}
+
+/// `count` clients of one CPU whose requests are all parked, and then answered
+/// by a thread that ends right after.
+fn park(fs: &Mount, cpu: usize, count: u64) {
+    let file = opened(fs, "park");
+    let clients: Vec<_> = (0..count)
+        .map(|i| {
+            let file = file.clone();
+            pinned(cpu, move || read(&file, i) == format!("park@{i}"))
+        })
+        .collect();
+    fs.until("parked", count as i64);
+    assert!(clients.iter().all(|client| !client.is_finished()));
+    assert_eq!(reader(fs, cpu, "fast", 7).join().unwrap(), "fast@7");
+    fs.command("release");
+    assert!(clients.into_iter().all(|client| client.join().unwrap()), "each got its own answer");
+}
+
+/// What a thread, a forked child and a started program see of the CPUs.
+fn check_masks(fs: &Mount) {
+    let wanted = cpus().len().to_string();
+    for cpu in cpus() {
+        for name in ["mask_thread", "mask_fork", "mask_nproc"] {
+            assert_eq!(reader(fs, cpu, name, 0).join().unwrap(), wanted, "{name} on CPU {cpu}");
+        }
+    }
+}
+
+each_transport! {
+    fn a_slow_handler_beside_fast_requests(on) {
+        let fs = Server::new("engine_ll").mount(on);
+        for cpu in cpus() {
+            let slow = reader(&fs, cpu, "block", 1);
+            fs.until("inside", 1);
+            let file = opened(&fs, "fast");
+            let fast = pinned(cpu, move || (0..1000).all(|i| read(&file, i) == format!("fast@{i}")));
+            assert!(fast.join().unwrap());
+            assert!(!slow.is_finished());
+            assert_eq!(fs.command("unblock"), 0);
+            assert_eq!(slow.join().unwrap(), "block@1");
+        }
+    }
+
+    fn several_slow_handlers_beside_fast_requests(on) {
+        let fs = Server::new("engine_ll").mount(on);
+        let cpu = cpus()[0];
+        // Fewer than the 10 threads that libfuse has by default.
+        let slow: Vec<_> = (0..8).map(|i| reader(&fs, cpu, "block", i)).collect();
+        fs.until("inside", 8);
+        for i in 0..100 {
+            assert_eq!(reader(&fs, cpu, "fast", i).join().unwrap(), format!("fast@{i}"));
+        }
+        assert!(slow.iter().all(|slow| !slow.is_finished()));
+        fs.command("unblock");
+        let answers: BTreeSet<_> = slow.into_iter().map(|slow| slow.join().unwrap()).collect();
+        assert_eq!(answers, (0..8).map(|i| format!("block@{i}")).collect());
+    }
+
+    fn two_handlers_that_wait_for_each_other(on) {
+        for cpu in cpus() {
+            let fs = Server::new("engine_ll").mount(on);
+            let a = reader(&fs, cpu, "pair_a", 0);
+            let b = reader(&fs, cpu, "pair_b", 0);
+            assert_eq!(a.join().unwrap(), "pair_a@0");
+            assert_eq!(b.join().unwrap(), "pair_b@0");
+        }
+    }
+
+    fn handlers_that_wait_for_handlers_of_another_cpu(on) {
+        let fs = Server::new("engine_ll").mount(on);
+        let (first, last) = (cpus()[0], *cpus().last().unwrap());
+        let a = reader(&fs, first, "pair_a", 0);
+        fs.until("inside", 1);
+        assert_eq!(reader(&fs, last, "pair_b", 0).join().unwrap(), "pair_b@0");
+        assert_eq!(a.join().unwrap(), "pair_a@0");
+    }
+
+    fn one_parked(on) {
+        let fs = Server::new("engine_ll").mount(on);
+        for cpu in cpus() {
+            park(&fs, cpu, 1);
+        }
+    }
+
+    fn a_thousand_parked_at_once(on) {
+        let fs = Server::new("engine_ll").mount(on);
+        park(&fs, cpus()[0], 1000);
+        // And once more, when the engine has grown, on another CPU.
+        park(&fs, *cpus().last().unwrap(), 1000);
+    }
+
+    fn parked_again_and_again(on) {
+        let fs = Server::new("engine_ll").mount(on);
+        for round in 0..30 {
+            park(&fs, cpus()[round % cpus().len()], 20);
+        }
+    }
+
+    /// One thread and one entry do not mean that parking stops anything.
+    fn parked_in_a_serial_loop(on) {
+        for serial in ["-s", "-omax_threads=1"] {
+            let fs = Server::new("engine_ll").arg(serial).mount(on);
+            park(&fs, cpus()[0], 300);
+        }
+    }
+
+    fn an_answer_before_the_handler_returns(on) {
+        let fs = Server::new("engine_ll").mount(on);
+        let cpu = cpus()[0];
+        for round in 0..5 {
+            // The client has its answer while the handler is still inside.
+            assert_eq!(reader(&fs, cpu, "early", round).join().unwrap(), format!("early@{round}"));
+            assert_eq!(fs.command("inside"), 1);
+            assert_eq!(reader(&fs, cpu, "fast", round).join().unwrap(), format!("fast@{round}"));
+            fs.command("unblock");
+            fs.until("inside", 0);
+        }
+    }
+
+    /// More lasting handlers than libfuse has threads, while nobody said a
+    /// number: all make progress in the end.
+    fn many_lasting_handlers(on) {
+        let fs = Server::new("engine_ll").mount(on);
+        let clients: Vec<_> = (0..64).map(|i| reader(&fs, cpus()[0], "sleep_10", i)).collect();
+        for (i, client) in clients.into_iter().enumerate() {
+            assert_eq!(client.join().unwrap(), format!("sleep_10@{i}"));
+        }
+        assert_eq!(fs.command("reads"), 64);
+    }
+
+    fn cpu_mask_of_what_a_callback_starts(on) {
+        if cpus().len() < 2 {
+            return skip("with one CPU every mask is the same");
+        }
+        let fs = Server::new("engine_ll").mount(on);
+        check_masks(&fs);
+        // After many calls in which nothing was started the library may think
+        // that nothing ever is.
+        for cpu in cpus() {
+            let file = opened(&fs, "fast");
+            pinned(cpu, move || (0..5000).for_each(|i| drop(read(&file, i)))).join().unwrap();
+        }
+        check_masks(&fs);
+    }
+
+    fn unused_descriptors_and_threads_stay_few(on) {
+        let fs = Server::new("engine_ll").mount(on);
+        assert_eq!(reader(&fs, cpus()[0], "fast", 0).join().unwrap(), "fast@0");
+        let threads = process::threads(fs.pid);
+        assert!(threads <= 8 + 2 * cpus().len(), "{threads} threads after one request");
+    }
+
+    fn descriptor_count_goes_with_threads_not_requests(on) {
+        let fs = Server::new("engine_ll").mount(on);
+        park(&fs, cpus()[0], 200);
+        let before = fs.ring_counts().rings;
+        for _ in 0..5 {
+            park(&fs, cpus()[0], 200);
+        }
+        let after = fs.ring_counts().rings;
+        assert!(after <= before + 8, "{before} rings, then {after}");
+    }
+
+    /// Every request of a busy mount is one submission and one completion.
+    fn counted_from_outside(on) {
+        let mut fs = Server::new("engine_ll").mount(on);
+        fs.prove(5000);
+        let before = fs.ring_counts();
+        let clients: Vec<_> = cpus()
+            .into_iter()
+            .map(|cpu| {
+                let file = opened(&fs, "fast");
+                pinned(cpu, move || (0..5000).for_each(|i| drop(read(&file, i))))
+            })
+            .collect();
+        let count = 5000 * clients.len() as u64;
+        clients.into_iter().for_each(|client| client.join().unwrap());
+        fs.check_served(before, count);
+    }
+}

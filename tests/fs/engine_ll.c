@@ -1,0 +1,401 @@
+/*
+ * engine_ll: a filesystem whose file names say what the handler of a read
+ * does, for tests of how requests and threads are handled. Every name exists,
+ * every read reaches the filesystem (direct_io), nothing else does twice. A
+ * read is answered with the text "NAME@OFFSET" unless said otherwise.
+ *
+ *     fast          answers at once
+ *     sleep_MS      answers after MS milliseconds
+ *     block         answers when the command "unblock" comes
+ *     early         answers at once, and returns after "unblock"
+ *     pair_a/_b     each waits inside until the other is inside too
+ *     park          returns without an answer; "release" starts a thread that
+ *                   answers all of them and ends at once
+ *     overlap       stays inside for 3 ms
+ *     mask_thread   the number of CPUs that a thread started here may use
+ *     mask_fork     the same for a forked child
+ *     mask_nproc    what nproc says, started here
+ *     intr_func     parks; its interrupt function answers EINTR
+ *     intr_poll     stays inside until fuse_req_interrupted(), answers EINTR
+ *     intr_late     the same, then sets an interrupt function, which must be
+ *                   called at once; answers EINTR, or EIO if it was not
+ *     hold_child    the pid of a forked child that closes every descriptor
+ *                   and lives on for 20 s
+ *     exit          calls fuse_session_exit(), then answers
+ *     pid           the pid of the filesystem
+ *     zeros         as many zero bytes as were asked for
+ *
+ * Commands: unblock, release, and the numbers inside (handlers now), peak
+ * (most handlers at once; sets it to 0), parked, reads, interrupts.
+ */
+#include "serve.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define MAX_NAMES 64
+#define MAX_PARKED 4096
+
+struct parked {
+	fuse_req_t req;
+	char text[64];
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+/* All of these under lock. */
+static char names[MAX_NAMES][64];	/* inode number - 2 */
+static int pair_inside[2];
+static unsigned long unblocked;		/* how often "unblock" was said */
+static struct parked parked[MAX_PARKED];
+static int parked_count;
+static long inside, peak, reads, interrupts;
+
+static const struct stat root_attr = {
+	.st_ino = FUSE_ROOT_ID, .st_mode = S_IFDIR | 0755, .st_nlink = 2,
+};
+
+static void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	(void)userdata;
+	serve_init(conn);
+}
+
+static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fuse_entry_param e = { .attr_timeout = 3600,
+				      .entry_timeout = 3600 };
+	int i;
+
+	(void)parent;
+	pthread_mutex_lock(&lock);
+	for (i = 0; i < MAX_NAMES && names[i][0]; i++)
+		if (strcmp(names[i], name) == 0)
+			break;
+	if (i < MAX_NAMES && !names[i][0])
+		snprintf(names[i], sizeof(names[i]), "%s", name);
+	pthread_mutex_unlock(&lock);
+	if (i == MAX_NAMES) {
+		fuse_reply_err(req, ENOSPC);
+		return;
+	}
+	e.ino = e.attr.st_ino = i + 2;
+	e.attr.st_mode = S_IFREG | 0644;
+	e.attr.st_nlink = 1;
+	e.attr.st_size = 1 << 30;
+	fuse_reply_entry(req, &e);
+}
+
+static void op_getattr(fuse_req_t req, fuse_ino_t ino,
+		       struct fuse_file_info *fi)
+{
+	struct stat attr = root_attr;
+
+	(void)fi;
+	if (ino != FUSE_ROOT_ID) {
+		attr.st_mode = S_IFREG | 0644;
+		attr.st_size = 1 << 30;
+	}
+	attr.st_ino = ino;
+	fuse_reply_attr(req, &attr, 3600);
+}
+
+static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	fi->direct_io = 1;
+	fuse_reply_open(req, fi);
+}
+
+static void text_answer(fuse_req_t req, const char *text)
+{
+	fuse_reply_buf(req, text, strlen(text));
+}
+
+static void number_answer(fuse_req_t req, long number)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%ld", number);
+	text_answer(req, text);
+}
+
+/* Waits until "unblock" is said once more. */
+static void wait_unblocked(void)
+{
+	unsigned long before = unblocked;
+
+	while (unblocked == before)
+		pthread_cond_wait(&changed, &lock);
+}
+
+static void wait_pair(int which)
+{
+	pair_inside[which]++;
+	pthread_cond_broadcast(&changed);
+	while (!pair_inside[!which])
+		pthread_cond_wait(&changed, &lock);
+}
+
+/* Leaves the request with the list. */
+static void park(fuse_req_t req, const char *text)
+{
+	struct parked *p = &parked[parked_count];
+
+	if (parked_count == MAX_PARKED) {
+		fuse_reply_err(req, ENOBUFS);
+		return;
+	}
+	p->req = req;
+	snprintf(p->text, sizeof(p->text), "%s", text);
+	parked_count++;
+}
+
+static void *release_parked(void *unused)
+{
+	static struct parked taken[MAX_PARKED];
+	int count;
+
+	(void)unused;
+	pthread_mutex_lock(&lock);
+	count = parked_count;
+	memcpy(taken, parked, count * sizeof(*parked));
+	parked_count = 0;
+	pthread_mutex_unlock(&lock);
+	for (int i = 0; i < count; i++)
+		text_answer(taken[i].req, taken[i].text);
+	return NULL;
+}
+
+static void interrupted(fuse_req_t req, void *data)
+{
+	int mine = 0;
+
+	pthread_mutex_lock(&lock);
+	interrupts++;
+	for (int i = 0; data && i < parked_count; i++) {
+		if (parked[i].req == req) {
+			parked[i] = parked[--parked_count];
+			mine = 1;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&lock);
+	if (mine)
+		fuse_reply_err(req, EINTR);
+}
+
+static void wait_interrupted(fuse_req_t req)
+{
+	while (!fuse_req_interrupted(req))
+		usleep(1000);
+}
+
+static long allowed_cpus(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) != 0)
+		return -errno;
+	return CPU_COUNT(&set);
+}
+
+static void *thread_mask(void *result)
+{
+	*(long *)result = allowed_cpus();
+	return NULL;
+}
+
+static long mask_of_thread(void)
+{
+	pthread_t thread;
+	long cpus = -1;
+
+	if (pthread_create(&thread, NULL, thread_mask, &cpus) == 0)
+		pthread_join(thread, NULL);
+	return cpus;
+}
+
+static long mask_of_child(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(allowed_cpus());
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return -1;
+	return WEXITSTATUS(status);
+}
+
+static long mask_of_nproc(void)
+{
+	FILE *out = popen("nproc", "r");
+	long cpus = -1;
+
+	if (!out)
+		return -1;
+	if (fscanf(out, "%ld", &cpus) != 1)
+		cpus = -1;
+	pclose(out);
+	return cpus;
+}
+
+static long held_child(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		signal(SIGALRM, SIG_DFL);
+		alarm(20);
+		syscall(SYS_close_range, 0u, ~0u, 0u);
+		for (;;)
+			pause();
+	}
+	return pid;
+}
+
+static void zeros(fuse_req_t req, size_t size)
+{
+	char *data = calloc(1, size ? size : 1);
+
+	fuse_reply_buf(req, data, size);
+	free(data);
+}
+
+static void behave(fuse_req_t req, const char *name, size_t size,
+		   const char *text)
+{
+	if (strcmp(name, "block") == 0) {
+		pthread_mutex_lock(&lock);
+		wait_unblocked();
+		pthread_mutex_unlock(&lock);
+		text_answer(req, text);
+	} else if (strcmp(name, "early") == 0) {
+		pthread_mutex_lock(&lock);
+		text_answer(req, text);
+		wait_unblocked();
+		pthread_mutex_unlock(&lock);
+	} else if (strncmp(name, "pair_", 5) == 0) {
+		pthread_mutex_lock(&lock);
+		wait_pair(name[5] == 'b');
+		pthread_mutex_unlock(&lock);
+		text_answer(req, text);
+	} else if (strcmp(name, "park") == 0) {
+		pthread_mutex_lock(&lock);
+		park(req, text);
+		pthread_mutex_unlock(&lock);
+	} else if (strncmp(name, "sleep_", 6) == 0) {
+		usleep(1000 * atoi(name + 6));
+		text_answer(req, text);
+	} else if (strcmp(name, "overlap") == 0) {
+		usleep(3000);
+		text_answer(req, text);
+	} else if (strcmp(name, "mask_thread") == 0) {
+		number_answer(req, mask_of_thread());
+	} else if (strcmp(name, "mask_fork") == 0) {
+		number_answer(req, mask_of_child());
+	} else if (strcmp(name, "mask_nproc") == 0) {
+		number_answer(req, mask_of_nproc());
+	} else if (strcmp(name, "intr_func") == 0) {
+		pthread_mutex_lock(&lock);
+		park(req, text);
+		pthread_mutex_unlock(&lock);
+		fuse_req_interrupt_func(req, interrupted, (void *)name);
+	} else if (strcmp(name, "intr_poll") == 0) {
+		wait_interrupted(req);
+		fuse_reply_err(req, EINTR);
+	} else if (strcmp(name, "intr_late") == 0) {
+		long before;
+
+		wait_interrupted(req);
+		before = interrupts;
+		fuse_req_interrupt_func(req, interrupted, NULL);
+		fuse_reply_err(req, interrupts == before + 1 ? EINTR : EIO);
+	} else if (strcmp(name, "hold_child") == 0) {
+		number_answer(req, held_child());
+	} else if (strcmp(name, "pid") == 0) {
+		number_answer(req, getpid());
+	} else if (strcmp(name, "exit") == 0) {
+		fuse_session_exit(serve_session);
+		text_answer(req, text);
+	} else if (strcmp(name, "zeros") == 0) {
+		zeros(req, size);
+	} else {
+		text_answer(req, text);
+	}
+}
+
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		    struct fuse_file_info *fi)
+{
+	char name[64], text[128];
+
+	(void)fi;
+	pthread_mutex_lock(&lock);
+	strcpy(name, names[ino - 2]);
+	reads++;
+	if (++inside > peak)
+		peak = inside;
+	pthread_mutex_unlock(&lock);
+	trace(req, "read", "name=%s size=%zu off=%ld", name, size, off);
+	snprintf(text, sizeof(text), "%s@%ld", name, off);
+	behave(req, name, size, text);
+	pthread_mutex_lock(&lock);
+	inside--;
+	pthread_mutex_unlock(&lock);
+}
+
+static long command(struct fuse_session *se, int argc, char **argv)
+{
+	const char *what = argv[0];
+	pthread_t thread;
+	long answer = 0;
+
+	(void)se;
+	(void)argc;
+	if (strcmp(what, "release") == 0) {
+		answer = -pthread_create(&thread, NULL, release_parked, NULL);
+		if (answer == 0)
+			pthread_detach(thread);
+		return answer;
+	}
+	pthread_mutex_lock(&lock);
+	if (strcmp(what, "unblock") == 0) {
+		unblocked++;
+		pthread_cond_broadcast(&changed);
+	} else if (strcmp(what, "inside") == 0) {
+		answer = inside;
+	} else if (strcmp(what, "peak") == 0) {
+		answer = peak;
+		peak = inside;
+	} else if (strcmp(what, "parked") == 0) {
+		answer = parked_count;
+	} else if (strcmp(what, "reads") == 0) {
+		answer = reads;
+	} else if (strcmp(what, "interrupts") == 0) {
+		answer = interrupts;
+	} else {
+		answer = -ENOSYS;
+	}
+	pthread_mutex_unlock(&lock);
+	return answer;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct fuse_lowlevel_ops ops = {
+		.init = op_init, .lookup = op_lookup, .getattr = op_getattr,
+		.open = op_open, .read = op_read,
+	};
+
+	serve_parse(argc, argv, NULL, NULL);
+	return serve(&ops, sizeof(ops), command);
+}

@@ -1,0 +1,268 @@
+//! Every way for a session to end, and to begin again.
+
+mod support;
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::ExitStatusExt;
+use std::sync::Arc;
+
+use rustix::mount::UnmountFlags;
+use rustix::process::{kill_process, Pid, Signal};
+use support::*;
+
+/// A client that reads `name` on the first CPU.
+fn reader(fs: &Mount, name: &str) -> Pinned<std::io::Result<String>> {
+    let file = Arc::new(File::open(fs.at(name)).expect("open"));
+    pinned(cpus()[0], move || {
+        let mut data = [0; 64];
+        let length = file.read_at(&mut data, 0)?;
+        Ok(String::from_utf8_lossy(&data[..length]).into_owned())
+    })
+}
+
+/// Clients that ask without end until they get an error.
+fn load(fs: &Mount) -> Vec<Pinned<u64>> {
+    let clients = cpus().into_iter().cycle().take(2 * cpus().len()).map(|cpu| {
+        let file = File::open(fs.at("fast")).expect("open");
+        pinned(cpu, move || (0..).find(|&off| file.read_at(&mut [0; 64], off).is_err()).expect("an error"))
+    });
+    let clients: Vec<_> = clients.collect();
+    client::eventually("requests", || fs.command("reads") > 100);
+    clients
+}
+
+fn force_unmount(fs: &Mount) {
+    rustix::mount::unmount(&fs.path, UnmountFlags::FORCE | UnmountFlags::DETACH).expect("umount");
+}
+
+/// Ends by `signal`; the loop returns its number.
+fn end_by_signal(on: Transport, arg: &str, signal: Signal) {
+    let fs = Server::new("engine_ll").arg(arg).mount(on);
+    assert_eq!(reader(&fs, "fast").join().unwrap().unwrap(), "fast@0");
+    let path = fs.path.clone();
+    fs.signal(signal);
+    let ending = fs.ended();
+    assert_eq!((ending.result, ending.status.code()), (Some(signal.as_raw()), Some(0)), "{ending:?}");
+    assert!(!process::mounted(&path));
+}
+
+each_transport! {
+    fn unmount(on) {
+        for arg in ["-s", "-ofsname=x", "-omax_threads=1", "-oclone_fd"] {
+            let fs = Server::new("engine_ll").arg(arg).mount(on);
+            assert_eq!(reader(&fs, "fast").join().unwrap().unwrap(), "fast@0");
+            fs.unmount();
+            let ending = fs.ended();
+            assert_eq!((ending.result, ending.status.code()), (Some(0), Some(0)), "{arg} {ending:?}");
+        }
+    }
+
+    fn lazy_unmount_serves_on_until_the_last_close(on) {
+        let fs = Server::new("engine_ll").mount(on);
+        let file = File::open(fs.at("fast")).unwrap();
+        rustix::mount::unmount(&fs.path, UnmountFlags::DETACH).unwrap();
+        assert_eq!(file.read_at(&mut [0; 64], 3).unwrap(), "fast@3".len());
+        assert!(process::alive(fs.pid));
+        drop(file);
+        assert_eq!(fs.ended().result, Some(0));
+    }
+
+    fn signals(on) {
+        for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+            end_by_signal(on, "-ofsname=x", signal);
+        }
+    }
+
+    fn signals_in_a_serial_loop(on) {
+        end_by_signal(on, "-s", Signal::TERM);
+        end_by_signal(on, "-omax_threads=1", Signal::TERM);
+    }
+
+    fn signal_under_load(on) {
+        let fs = Server::new("engine_ll").mount(on);
+        let clients = load(&fs);
+        fs.signal(Signal::TERM);
+        assert_eq!(fs.ended().result, Some(Signal::TERM.as_raw()));
+        clients.into_iter().for_each(|client| assert!(client.join().unwrap() > 0));
+    }
+
+    fn exit_from_another_thread_while_idle(on) {
+        if stock() {
+            return skip("libfuse before 3.18 notices it with the next request");
+        }
+        for arg in ["-s", "-ofsname=x", "-omax_threads=1", "-oclone_fd"] {
+            let fs = Server::new("engine_ll").arg(arg).mount(on);
+            assert_eq!(fs.command("exit"), 0);
+            assert_eq!(fs.ended().result, Some(0), "{arg}");
+        }
+    }
+
+    fn exit_from_another_thread_under_load(on) {
+        let fs = Server::new("engine_ll").mount(on);
+        let clients = load(&fs);
+        fs.command("exit");
+        assert_eq!(fs.ended().result, Some(0));
+        clients.into_iter().for_each(|client| assert!(client.join().unwrap() > 0));
+    }
+
+    fn exit_inside_a_handler(on) {
+        let fs = Server::new("engine_ll").mount(on);
+        assert_eq!(reader(&fs, "exit").join().unwrap().unwrap(), "exit@0");
+        if stock() {
+            let _ = fs::metadata(fs.at("another_request"));
+        }
+        assert_eq!(fs.ended().result, Some(0));
+    }
+
+    fn exit_waits_for_handlers(on) {
+        let fs = Server::new("engine_ll").mount(on);
+        let client = reader(&fs, "sleep_300");
+        fs.until("inside", 1);
+        fs.signal(Signal::TERM);
+        assert_eq!(client.join().unwrap().unwrap(), "sleep_300@0");
+        assert_eq!(fs.ended().result, Some(Signal::TERM.as_raw()));
+    }
+
+    fn exit_with_parked_requests(on) {
+        let fs = Server::new("engine_ll").mount(on);
+        let clients: Vec<_> = (0..50).map(|_| reader(&fs, "park")).collect();
+        fs.until("parked", 50);
+        fs.signal(Signal::TERM);
+        assert_eq!(fs.ended().result, Some(Signal::TERM.as_raw()));
+        for client in clients {
+            client.join().unwrap().expect_err("nobody answered");
+        }
+    }
+
+    fn abort_with_requests_in_every_state(on) {
+        let fs = Server::new("engine_ll").mount(on);
+        let mut clients = load(&fs);
+        let waiting: Vec<_> = (0..20)
+            .flat_map(|_| ["park", "block"])
+            .map(|name| reader(&fs, name))
+            .collect();
+        fs.until("parked", 20);
+        force_unmount(&fs);
+        for client in waiting {
+            client.join().unwrap().expect_err("the connection was aborted");
+        }
+        clients.drain(..).for_each(|client| drop(client.join().unwrap()));
+        // Answers to what is gone do no harm.
+        fs.command("release");
+        client::eventually("the end of the handlers", || {
+            fs.command("unblock");
+            fs.command("inside") == 0
+        });
+        let ending = fs.ended();
+        assert_eq!((ending.result, ending.status.code()), (Some(0), Some(0)), "{ending:?}");
+    }
+
+    fn kill_9(on) {
+        for name in ["park", "block"] {
+            let fs = Server::new("engine_ll").mount(on);
+            let clients: Vec<_> = (0..10).map(|_| reader(&fs, name)).collect();
+            fs.until(if name == "park" { "parked" } else { "inside" }, 10);
+            let path = fs.path.clone();
+            fs.signal(Signal::KILL);
+            for client in clients {
+                client.join().unwrap().expect_err("the server is dead");
+            }
+            fs::metadata(path.join("another")).expect_err("the server is dead");
+            let ending = fs.ended();
+            assert_eq!((ending.result, ending.status.signal()), (None, Some(9)));
+        }
+    }
+
+    fn kill_9_under_load(on) {
+        let fs = Server::new("engine_ll").mount(on);
+        let clients = load(&fs);
+        fs.signal(Signal::KILL);
+        clients.into_iter().for_each(|client| assert!(client.join().unwrap() > 0));
+        assert_eq!(fs.ended().status.signal(), Some(9));
+    }
+
+    /// A child that a handler forked, and that has closed all descriptors,
+    /// must not keep clients of the dead server waiting.
+    fn kill_9_with_a_forked_child(on) {
+        let fs = Server::new("engine_ll").mount(on);
+        let child = reader(&fs, "hold_child").join().unwrap().unwrap();
+        let client = reader(&fs, "park");
+        fs.until("parked", 1);
+        let child = Pid::from_raw(child.parse().unwrap()).unwrap();
+        fs.signal(Signal::KILL);
+        client.join().unwrap().expect_err("the server is dead");
+        fs::metadata(fs.at("another")).expect_err("the server is dead");
+        kill_process(child, Signal::KILL).expect("the child still lives");
+        assert_eq!(fs.ended().status.signal(), Some(9));
+    }
+
+    fn loop_exit_reset_loop_again(on) {
+        if stock() {
+            return skip("libfuse before 3.18 notices an exit with the next request");
+        }
+        for arg in ["-ofsname=x", "-s", "-omax_threads=1"] {
+            let mut fs = Server::new("lifecycle_ll").arg(arg).option("loops=4").mount(on);
+            for round in 0..3 {
+                assert_eq!(fs::read_to_string(fs.at("file")).unwrap(), "contents\n");
+                if round == 1 {
+                    fs.signal(Signal::TERM);
+                    fs.event("loop 15 exited 1");
+                } else {
+                    fs.command("exit");
+                    fs.event("loop 0 exited 1");
+                }
+                // Nobody serves now; whoever asks waits for the next loop.
+                let path = fs.at("file");
+                let waiting = std::thread::spawn(move || fs::read_to_string(path));
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                assert!(!waiting.is_finished());
+                fs.command("go");
+                assert_eq!(waiting.join().unwrap().unwrap(), "contents\n");
+                fs.prove(64);
+            }
+        }
+    }
+
+    fn two_hundred_mounts_in_one_process(on) {
+        let fs = Server::new("lifecycle_ll").option("mounts=200").mount(on);
+        let mut usage = Vec::new();
+        for round in 0..200 {
+            if round > 0 {
+                fs.event("mounted");
+            }
+            assert_eq!(fs::read_to_string(fs.at("file")).unwrap(), "contents\n");
+            if round % 2 == 0 && !stock() {
+                fs.command("exit");
+            } else {
+                fs.unmount();
+            }
+            let line = fs.event("ended 0 ");
+            let number = |key: &str| -> i64 {
+                let value = line.split(key).nth(1).expect("the key").split(' ').next();
+                value.expect("a value").parse().expect("a number")
+            };
+            usage.push(["fds=", "threads=", "maps=", "kbytes="].map(number));
+        }
+        assert_eq!(fs.ended().result, Some(0));
+        // What the first rounds set up once may stay.
+        let (early, late) = (usage[20], usage[199]);
+        assert_eq!((late[0], late[1]), (early[0], early[1]), "descriptors, threads: {early:?} {late:?}");
+        assert!(late[2] <= early[2] + 10, "mappings: {early:?} {late:?}");
+        assert!(late[3] <= early[3] + 3000, "memory: {early:?} {late:?}");
+    }
+
+    fn many_mounts_at_once(on) {
+        let mounts: Vec<_> = (0..12).map(|_| Server::new("engine_ll").mount(on)).collect();
+        for fs in &mounts {
+            assert_eq!(reader(fs, "fast").join().unwrap().unwrap(), "fast@0");
+        }
+    }
+
+    fn daemon(on) {
+        let fs = Server::new("engine_ll").mount_daemon(on);
+        for _ in 0..10 {
+            assert_eq!(reader(&fs, "fast").join().unwrap().unwrap(), "fast@0");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What the kernel tells about a filesystem process, from outside of it.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+/// Submissions and completions of all io_urings of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RingCounts {
+    pub rings: usize,
+    pub submitted: u64,
+    pub completed: u64,
+}
+
+/// Adds up what /proc/PID/fdinfo says of every io_uring descriptor.
+pub fn ring_counts(pid: u32) -> RingCounts {
+    let mut counts = RingCounts::default();
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("/proc/PID/fd");
+    for entry in descriptors.flatten() {
+        let is_ring = fs::read_link(entry.path())
+            .is_ok_and(|target| target == Path::new("anon_inode:[io_uring]"));
+        if !is_ring {
+            continue;
+        }
+        let number = entry.file_name().into_string().expect("a number");
+        if let Some((submitted, completed)) = counts_of(pid, &number) {
+            counts.rings += 1;
+            counts.submitted += submitted;
+            counts.completed += completed;
+        }
+    }
+    counts
+}
+
+/// The counters are left out while the ring's own lock is taken, so ask again;
+/// None if the descriptor is gone.
+fn counts_of(pid: u32, descriptor: &str) -> Option<(u64, u64)> {
+    for _ in 0..1000 {
+        let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{descriptor}")).ok()?;
+        let field = |name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name))?;
+            line[name.len()..].trim().parse().ok()
+        };
+        if let (Some(submitted), Some(completed)) = (field("SqHead:"), field("CqTail:")) {
+            return Some((submitted, completed));
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    panic!("fdinfo of io_uring descriptor {descriptor} of {pid} has no counters");
+}
+
+pub fn threads(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).expect("/proc/PID/task").count()
+}
+
+pub fn alive(pid: u32) -> bool {
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => !stat.rsplit(')').next().unwrap_or("").starts_with(" Z"),
+        Err(_) => false,
+    }
+}
+
+pub fn mounted(mountpoint: &Path) -> bool {
+    let wanted = mountpoint.to_str().expect("UTF-8");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    mounts.lines().any(|line| line.split(' ').nth(4) == Some(wanted))
+}

@@ -1,0 +1,81 @@
+//! System calls that rustix does not have.
+#![allow(unsafe_code)] // what they take is checked by their signatures here
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::thread::JoinHandleExt;
+use std::path::Path;
+use std::thread::JoinHandle;
+
+use rustix::io::Errno;
+
+fn result(value: i64) -> Result<i64, Errno> {
+    if value == -1 {
+        let error = std::io::Error::last_os_error();
+        return Err(Errno::from_io_error(&error).expect("an errno"));
+    }
+    Ok(value)
+}
+
+pub fn truncate(path: &Path, size: i64) -> Result<(), Errno> {
+    let path = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
+    // SAFETY: `path` is a C string that outlives the call.
+    result(unsafe { libc::truncate(path.as_ptr(), size) }.into()).map(drop)
+}
+
+/// A close whose error matters.
+pub fn close(fd: OwnedFd) -> Result<(), Errno> {
+    // SAFETY: the descriptor was ours, and nobody has it any more.
+    result(unsafe { libc::close(fd.into_raw_fd()) }.into()).map(drop)
+}
+
+/// An ioctl without an argument but a number.
+pub fn ioctl(fd: impl AsFd, request: u32, argument: usize) -> Result<i64, Errno> {
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: the requests of the tests take a number here, no pointer.
+    result(unsafe { libc::ioctl(fd, request as _, argument) }.into())
+}
+
+/// An ioctl that reads or writes `N` bytes.
+pub fn ioctl_data<const N: usize>(fd: impl AsFd, request: u32, data: &mut [u8; N]) -> Result<i64, Errno> {
+    assert!((request >> 16) as usize & 0x3fff == N, "the request says how much it moves");
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: `data` is as long as the request says, checked above.
+    result(unsafe { libc::ioctl(fd, request as _, data.as_mut_ptr()) }.into())
+}
+
+/// A record lock; `command` is F_GETLK, F_SETLK, F_SETLKW or an F_OFD_ form.
+pub fn fcntl_lock(fd: impl AsFd, command: i32, lock: &mut libc::flock) -> Result<(), Errno> {
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: `lock` is a valid struct flock, which these commands take.
+    result(unsafe { libc::fcntl(fd, command, std::ptr::from_mut(lock)) }.into()).map(drop)
+}
+
+/// The description of a lock from `start` on; `length` 0: to the end.
+pub fn lock_of(kind: i32, start: i64, length: i64) -> libc::flock {
+    libc::flock { l_type: kind as i16, l_whence: libc::SEEK_SET as i16, l_start: start, l_len: length, l_pid: 0 }
+}
+
+/// A signal that only interrupts: its handler does nothing, and system calls
+/// are not restarted.
+pub const INTERRUPT: i32 = libc::SIGUSR1;
+
+pub fn catch_interrupts() {
+    extern "C" fn nothing(_: i32) {}
+    let handler: extern "C" fn(i32) = nothing;
+    // SAFETY: an all-zero sigaction is valid (no flags, empty mask), and the
+    // handler does nothing, which is safe at any point.
+    let done = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as usize;
+        libc::sigaction(INTERRUPT, &action, std::ptr::null_mut())
+    };
+    assert_eq!(done, 0);
+}
+
+/// Interrupts the system call of a thread. Call `catch_interrupts` before.
+pub fn interrupt<T>(thread: &JoinHandle<T>) {
+    // SAFETY: the thread has not been joined, since its handle still exists.
+    unsafe { libc::pthread_kill(thread.as_pthread_t(), INTERRUPT) };
+}

@@ -1,0 +1,119 @@
+//! Which transport serves, who decides it, and how one learns of it.
+
+mod support;
+
+use std::collections::HashMap;
+use std::fs;
+
+use support::machine::{device, is_root, rings, with_rings_off};
+use support::*;
+
+/// Skips tests that need ringfuse, a mount and rings.
+fn possible() -> bool {
+    let reason = if stock() {
+        Err("the library under test is libfuse".to_string())
+    } else {
+        device().and_then(|()| rings())
+    };
+    reason.inspect_err(|reason| skip(reason)).is_ok()
+}
+
+/// Mounts, checks from outside who serves, and that the log says so and why.
+fn check(server: Server, on: Transport, why: &str) {
+    let fs = server.mount_expecting(on);
+    let line = fs.transport_line();
+    assert!(line.starts_with(&format!("ringfuse: transport {}: ", on.name())), "{line}");
+    assert!(line.contains(why), "'{why}' is not the reason in: {line}");
+}
+
+fn server() -> Server {
+    Server::new("engine_ll")
+}
+
+#[test]
+fn rings_are_on_by_themselves() {
+    if possible() {
+        check(server(), Transport::Ring, "");
+        check(server().env("RINGFUSE_TRANSPORT", "auto"), Transport::Ring, "");
+    }
+}
+
+#[test]
+fn asked_for() {
+    if possible() {
+        check(server().env("RINGFUSE_TRANSPORT", "ring"), Transport::Ring, "");
+        check(server().option("io_uring"), Transport::Ring, "");
+        check(server().env("FUSE_URING_ENABLE", "1"), Transport::Ring, "");
+    }
+}
+
+#[test]
+fn refused() {
+    if possible() {
+        check(server().env("RINGFUSE_TRANSPORT", "dev"), Transport::Dev, "RINGFUSE_TRANSPORT");
+        check(server().option("no_io_uring"), Transport::Dev, "no_io_uring");
+        check(server().env("FUSE_URING_ENABLE", "0"), Transport::Dev, "FUSE_URING_ENABLE");
+    }
+}
+
+#[test]
+fn queue_depths() {
+    if possible() {
+        for depth in ["1", "4", "32"] {
+            check(server().option(&format!("io_uring_q_depth={depth}")), Transport::Ring, "");
+            check(server().env("FUSE_URING_QUEUE_DEPTH", depth), Transport::Ring, "");
+        }
+    }
+}
+
+#[test]
+fn the_module_parameter_is_off() {
+    if !possible() {
+        return;
+    }
+    if !is_root() {
+        return skip("only root may switch enable_uring off");
+    }
+    for word in ["auto", "ring"] {
+        let fs = with_rings_off(|| server().env("RINGFUSE_TRANSPORT", word).mount_while_off());
+        let line = fs.transport_line();
+        assert!(line.starts_with("ringfuse: transport dev: "), "{line}");
+        assert!(line.contains("enable_uring"), "{line}");
+    }
+}
+
+/// What forbids rings leads to /dev/fuse, and to a line that says so.
+#[test]
+fn too_few_descriptors() {
+    if possible() {
+        check(server().under(&["prlimit", "--nofile=9:9"]), Transport::Dev, "");
+    }
+}
+
+each_transport! {
+    fn statistics_at_the_end(on) {
+        if stock() {
+            return skip("only ringfuse has statistics");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("stats");
+        let fs = server().env("RINGFUSE_STATS", path.to_str().unwrap()).mount(on);
+        fs.unmount();
+        assert_eq!(fs.ended().result, Some(0));
+        let text = fs::read_to_string(&path).unwrap();
+        let values: HashMap<_, _> = text.lines().filter_map(|line| line.split_once(' ')).collect();
+        assert_eq!(values["transport"], on.name());
+        assert!(!values["reason"].is_empty());
+        let requests = |name: &str| values[name].parse::<u64>().unwrap();
+        match on {
+            Transport::Dev => {
+                assert!(requests("dev_requests") >= 64, "{text}");
+                assert_eq!((requests("ring_requests"), requests("queues")), (0, 0));
+            }
+            Transport::Ring => {
+                assert!(requests("ring_requests") >= 64, "{text}");
+                assert!(requests("queues") >= cpus().len() as u64);
+            }
+        }
+    }
+}
