@@ -3,8 +3,9 @@
 //! One `passthrough_ll` binary, compiled against stock, is mounted several
 //! times over the same files: on stock (always /dev/fuse), on ours over
 //! /dev/fuse, on ours over rings. Clients do short rounds of the same work on
-//! one mount after the other, so that what disturbs the machine disturbs all;
-//! the numbers are ratios between rounds that follow each other.
+//! one mount after the other, so that what disturbs the machine disturbs all.
+//! A sitting is a few such rounds with fresh servers; it gives one ratio, and
+//! the table shows the median of many.
 //!
 //! Nothing passes or fails here: a time is a property of the machine, too.
 #![allow(missing_docs)] // a program, not an interface
@@ -32,11 +33,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 const USAGE: &str = "\
-usage: scripts/bench.sh [--quick] [--rows TEXT] [--clients N,N,...] [--rounds N] [--self] [--write-docs]
+usage: scripts/bench.sh [--quick] [--rows TEXT] [--clients N,N,...] [--sittings N] [--rounds N]
+       [--self] [--write-docs]
   --quick       a rough look in less than a minute (also RINGFUSE_BENCH_QUICK=1)
   --rows TEXT   only rows whose name contains TEXT
   --clients     how many clients at the same time (1,2,8)
-  --rounds N    how many rounds on each mount
+  --sittings N  how many times each row starts new servers (12)
+  --rounds N    how many rounds each server then gets (2)
   --self        stock against stock: what the noise of this machine looks like
   --write-docs  put the table into docs/performance.md
 ";
@@ -52,19 +55,32 @@ struct Settings {
 fn settings() -> Result<Option<Settings>> {
     let mut arguments = std::env::args().skip(1).peekable();
     let mut settings = Settings {
-        plan: Plan { rounds: 25, length: Duration::from_millis(80), warm_up: Duration::from_millis(4) },
+        plan: Plan {
+            sittings: 12,
+            rounds: 2,
+            length: Duration::from_millis(80),
+            warm_up: Duration::from_millis(4),
+        },
         rows: String::new(),
         clients: vec![1, 2, 8],
         stock_only: false,
         write_docs: false,
     };
-    let quick = Plan { rounds: 9, length: Duration::from_millis(30), warm_up: Duration::from_millis(2) };
-    if std::env::var_os("RINGFUSE_BENCH_QUICK").is_some_and(|value| !value.is_empty() && value != "0") {
+    let quick = Plan {
+        sittings: 6,
+        rounds: 1,
+        length: Duration::from_millis(40),
+        warm_up: Duration::from_millis(2),
+    };
+    if std::env::var_os("RINGFUSE_BENCH_QUICK")
+        .is_some_and(|value| !value.is_empty() && value != "0")
+    {
         settings.plan = quick;
     }
     let mut bench = false;
     while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value\n{USAGE}"));
+        let mut value =
+            || arguments.next().ok_or_else(|| format!("{argument} needs a value\n{USAGE}"));
         let number = |text: &str| match text.parse() {
             Ok(number) if number > 0 => Ok(number),
             _ => Err(format!("{text} is not a number above 0\n{USAGE}")),
@@ -77,7 +93,10 @@ fn settings() -> Result<Option<Settings>> {
             }
             "--quick" => settings.plan = quick,
             "--rows" => settings.rows = value()?,
-            "--clients" => settings.clients = value()?.split(',').map(number).collect::<Result<_>>()?,
+            "--clients" => {
+                settings.clients = value()?.split(',').map(number).collect::<Result<_>>()?
+            }
+            "--sittings" => settings.plan.sittings = number(&value()?)?,
             "--rounds" => settings.plan.rounds = number(&value()?)?,
             "--self" => settings.stock_only = true,
             "--write-docs" => settings.write_docs = true,
@@ -93,7 +112,8 @@ fn settings() -> Result<Option<Settings>> {
 }
 
 fn main() -> ExitCode {
-    let outcome = settings().and_then(|settings| settings.map_or(Ok(()), |settings| run(&settings)));
+    let outcome =
+        settings().and_then(|settings| settings.map_or(Ok(()), |settings| run(&settings)));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -116,7 +136,12 @@ fn libraries(stock_only: bool) -> Vec<Library> {
     libraries
 }
 
-fn mount(programs: &Programs, libraries: &[Library], scratch: &Path, options: &str) -> Result<Vec<Server>> {
+fn mount(
+    programs: &Programs,
+    libraries: &[Library],
+    scratch: &Path,
+    options: &str,
+) -> Result<Vec<Server>> {
     let place = |i: usize| -> PathBuf { scratch.join(format!("server{i}")) };
     let backing = scratch.join("backing");
     libraries
@@ -135,36 +160,31 @@ fn run(settings: &Settings) -> Result<()> {
         return Err(format!("no row's name contains {:?}", settings.rows));
     }
     let most = settings.clients.iter().copied().max().unwrap_or(1);
-    work::prepare(&scratch.path().join("backing"), most).map_err(|error| format!("cannot prepare files: {error}"))?;
+    work::prepare(&scratch.path().join("backing"), most)
+        .map_err(|error| format!("cannot prepare files: {error}"))?;
 
     let facts = machine::facts(&programs, &libraries, &settings.plan)?;
     println!("{facts}");
     println!("{}", report::head(&libraries));
     let mut lines: Vec<Line> = Vec::new();
-    let mut options = None;
-    let mut servers = Vec::new();
     for row in rows {
-        if options != Some(row.options) {
-            finish(std::mem::take(&mut servers))?;
-            servers = mount(&programs, &libraries, scratch.path(), row.options)?;
-            options = Some(row.options);
-        }
         for &clients in &settings.clients {
-            let rates = measure(row, clients, &servers, &settings.plan)
-                .map_err(|error| format!("{}, {clients} clients: {error}", row.name))?;
+            let mut rates = vec![Vec::new(); libraries.len()];
+            for sitting in 0..settings.plan.sittings {
+                let servers = mount(&programs, &libraries, scratch.path(), row.options)?;
+                let measured = measure(row, clients, &servers, &settings.plan, sitting)
+                    .map_err(|error| format!("{}, {clients} clients: {error}", row.name))?;
+                servers.into_iter().try_for_each(|server| server.finish().map(drop))?;
+                rates.iter_mut().zip(measured).for_each(|(all, one)| all.push(one));
+            }
             let line = Line::new(row, clients, &rates);
             println!("{}", line.text());
             lines.push(line);
         }
     }
-    finish(servers)?;
     println!("{}", report::verdict(&lines));
     if settings.write_docs {
         report::write_docs(&facts, &libraries, &lines)?;
     }
     Ok(())
-}
-
-fn finish(servers: Vec<Server>) -> Result<()> {
-    servers.into_iter().try_for_each(|server| server.finish().map(drop))
 }

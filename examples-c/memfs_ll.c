@@ -1034,15 +1034,8 @@ static void mem_init(void *userdata, struct fuse_conn_info *conn)
 	serve_want(conn, FUSE_CAP_CACHE_SYMLINKS);
 }
 
-static void mem_destroy(void *userdata)
-{
-	(void)userdata;
-	locks_finish();
-}
-
 static const struct fuse_lowlevel_ops operations = {
 	.init = mem_init,
-	.destroy = mem_destroy,
 	.lookup = mem_lookup,
 	.forget = mem_forget,
 	.forget_multi = mem_forget_multi,
@@ -1139,6 +1132,7 @@ int main(int argc, char **argv)
 		.settings = &settings,
 		.mount_options = "default_permissions",
 		.prepare = prepare,
+		.stop = locks_finish,
 	};
 	int status = serve(argc, argv, &server);
 

@@ -242,7 +242,7 @@ static inline void locks_start(void)
 	sem_init(&locks.wake, 0, 0);
 }
 
-/* Ends the thread. The mount is gone by then, and with it whoever still waits. */
+/* Ends the thread, and with EINTR whatever still waits. */
 static inline void locks_finish(void)
 {
 	locks.stopping = true;

@@ -859,15 +859,8 @@ static void pt_init(void *userdata, struct fuse_conn_info *conn)
 		serve_unwant(conn, FUSE_CAP_FLOCK_LOCKS);
 }
 
-static void pt_destroy(void *userdata)
-{
-	(void)userdata;
-	locks_finish();
-}
-
 static const struct fuse_lowlevel_ops operations = {
 	.init = pt_init,
-	.destroy = pt_destroy,
 	.lookup = pt_lookup,
 	.forget = pt_forget,
 	.forget_multi = pt_forget_multi,
@@ -995,6 +988,7 @@ int main(int argc, char **argv)
 		.options = options,
 		.settings = &settings,
 		.prepare = prepare,
+		.stop = locks_finish,
 	};
 	int status = serve(argc, argv, &server);
 

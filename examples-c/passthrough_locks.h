@@ -203,7 +203,7 @@ static void lock_request(const struct lock_waiter *wanted, bool wait)
 	fuse_reply_err(wanted->req, error);
 }
 
-/* Ends the thread. The mount is gone by then, and with it whoever still waits. */
+/* Ends the thread, and with EINTR whatever still waits. */
 static void locks_finish(void)
 {
 	pthread_mutex_lock(&locks.mutex);

@@ -25,6 +25,9 @@ struct server {
 	/* Called before the mount, while relative paths still mean what the user
 	 * meant. Says on stderr why it failed if it returns non-zero. May be NULL. */
 	int (*prepare)(const char *mountpoint);
+	/* Called once the loop has ended: threads that answer or notify end here,
+	 * because after this the session's device is closed. May be NULL. */
+	void (*stop)(void);
 };
 
 /* The one session of the program: set before the mount, until serve() returns. */
@@ -89,7 +92,7 @@ static inline int serve_loop(const struct fuse_cmdline_opts *opts)
 	return result;
 }
 
-static inline int serve_mounted(const struct fuse_cmdline_opts *opts)
+static inline int serve_mounted(const struct server *server, const struct fuse_cmdline_opts *opts)
 {
 	int result = -1;
 
@@ -98,6 +101,8 @@ static inline int serve_mounted(const struct fuse_cmdline_opts *opts)
 	if (fuse_session_mount(serve_session, opts->mountpoint) == 0) {
 		if (fuse_daemonize(opts->foreground) == 0)
 			result = serve_loop(opts);
+		if (server->stop)
+			server->stop();
 		fuse_session_unmount(serve_session);
 	}
 	fuse_remove_signal_handlers(serve_session);
@@ -143,7 +148,7 @@ static inline int serve(int argc, char **argv, const struct server *server)
 	serve_session = fuse_session_new(&args, server->ops, sizeof(*server->ops), NULL);
 	if (serve_session == NULL)
 		goto out;
-	if (serve_mounted(&opts) >= 0)
+	if (serve_mounted(server, &opts) >= 0)
 		status = EXIT_SUCCESS;
 	fuse_session_destroy(serve_session);
 	serve_session = NULL;

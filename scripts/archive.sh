@@ -9,6 +9,7 @@ trap 'rm -rf "$work"' EXIT
 sed -n 's/^\t\([A-Za-z_0-9]*\);$/\1/p' "$map" >"$work/names"
 sed 's/^/-u /' "$work/names" >"$work/wanted"
 ld -r -o "$work/all.o" @"$work/wanted" --whole-archive "$c" --no-whole-archive "$rust"
-objcopy --keep-global-symbols="$work/names" "$work/all.o" "$work/ringfuse.o"
+# The bitcode of compiler-builtins is of no use here, and confuses LLVM plugins of binutils.
+objcopy --keep-global-symbols="$work/names" -R .llvmbc -R .llvmcmd "$work/all.o" "$work/ringfuse.o"
 rm -f "$output"
 ar crs "$output" "$work/ringfuse.o"

@@ -5,7 +5,7 @@
 mod api_support;
 
 use api_support::{load_stock, logged, Command, Random};
-use libc::{c_int, c_void};
+use libc::c_void;
 use ringfuse::abi::public::{cap, Args, ConnInfo, LoopConfig, LoopConfigV1};
 use ringfuse::conn;
 use ringfuse::ffi::common::*;
@@ -222,8 +222,8 @@ fn same_results_as_stock() {
     let Some(stock) = load_stock("same_results_as_stock (connection options)") else { return };
     type Parse = unsafe extern "C" fn(*mut Args) -> *mut c_void;
     type Apply = unsafe extern "C" fn(*const c_void, *mut ConnInfo);
-    let parse: Parse = unsafe { std::mem::transmute(stock.symbol(c"fuse_parse_conn_info_opts", c"FUSE_3.0")) };
-    let apply: Apply = unsafe { std::mem::transmute(stock.symbol(c"fuse_apply_conn_info_opts", c"FUSE_3.0")) };
+    let parse: Parse = stock.function(c"fuse_parse_conn_info_opts", c"FUSE_3.0");
+    let apply: Apply = stock.function(c"fuse_apply_conn_info_opts", c"FUSE_3.0");
     // Stock from 3.17 on looks for the session around the connection.
     let mut around = vec![0u64; 1 << 14];
     let inside: *mut ConnInfo = around[1 << 13..].as_mut_ptr().cast();
@@ -262,7 +262,4 @@ fn same_results_as_stock() {
         assert_eq!(u64::from(applied.want), applied.want_ext);
     }
     assert!(failed > 100, "{failed} failed");
-    let version: extern "C" fn() -> c_int =
-        unsafe { std::mem::transmute(stock.symbol(c"fuse_version", c"FUSE_3.0")) };
-    println!("compared with stock {}", version());
 }

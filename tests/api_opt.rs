@@ -266,6 +266,13 @@ fn groups_are_unescaped_and_escaped() {
 }
 
 #[test]
+fn three_octal_digits_are_a_byte() {
+    let outcome = run(&["prog", r"-o\041,\377,\400,\08,\1"], &[]);
+    let seen: Vec<_> = calls(&outcome).into_iter().map(|(_, argument)| argument.to_string()).collect();
+    assert_eq!(seen, ["!", r"\xff", "400", "08", "1"]);
+}
+
+#[test]
 fn kept_groups_become_one_in_front() {
     let outcome = run(&["prog", "first", "-oa", "-z", "-o", "b,c", "last"], &[]);
     assert_eq!(outcome.arguments, ["prog", "-o", "a,b,c", "first", "-z", "last"]);

@@ -26,12 +26,42 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// The rows of the `replies!` table of `src/ffi/reply.rs` as functions, which is
+/// what that macro makes of them; cbindgen does not expand macros.
+fn replies() -> PathBuf {
+    let source = fs::read_to_string(root().join("src/ffi/reply.rs")).expect("src/ffi/reply.rs");
+    assert!(
+        source.contains("extern \"C\" fn $name($req: Req $(, $arg: $type)*) -> c_int {"),
+        "the macro makes other functions now than this test takes it to"
+    );
+    let mut functions = String::new();
+    for text in source.split(" fn ").skip(1) {
+        let (head, tail) = text.split_once(')').unwrap_or((text, ""));
+        if let (Some((name, parameters)), true) = (head.split_once('('), tail.starts_with(" =")) {
+            let parameters = parameters
+                .trim_start()
+                .strip_prefix("req")
+                .expect("a request");
+            functions += &format!(
+                "#[no_mangle] pub unsafe extern \"C\" fn {name}(req: Req{parameters}) -> c_int {{ 0 }}\n"
+            );
+        }
+    }
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("replies-{:?}.rs", std::thread::current().id()));
+    fs::write(&file, functions).expect("a file for cbindgen");
+    file
+}
+
 /// The exported functions of `src/ffi`, but for what is the library's own
 /// business and in no header.
 fn declarations() -> Vec<String> {
     let config = cbindgen::Config::from_file(root().join("cbindgen.toml")).expect("cbindgen.toml");
     let mut builder = cbindgen::Builder::new().with_config(config);
-    for file in sources(&root().join("src/ffi")) {
+    for file in sources(&root().join("src/ffi"))
+        .into_iter()
+        .chain([replies()])
+    {
         builder = builder.with_src(file);
     }
     let mut text = Vec::new();
@@ -55,16 +85,35 @@ fn name(declaration: &str) -> &str {
     before.rsplit([' ', '*']).next().expect("a name")
 }
 
+/// What the public headers include, and what the declarations need.
+const SYSTEM_HEADERS: &str = "
+#include <assert.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <utime.h>
+";
+
 /// Compiles the headers as `version` shows them, followed by `declarations`.
+/// `const` is left out of both: it says nothing about the call, Rust's pointers
+/// to what is shared are const, and the C API's mostly are not.
 fn compile(version: u32, declarations: &[String]) -> Result<(), String> {
     let (config, config_v1) = match version {
         ..312 => ("struct not_in_these_headers", "struct fuse_loop_config"),
         _ => ("struct fuse_loop_config", "struct fuse_loop_config_v1"),
     };
     let mut source = format!(
-        "#define _GNU_SOURCE\n#define FUSE_USE_VERSION {version}\n\
-         #include <stdbool.h>\n#include <stdint.h>\n#include <fuse.h>\n#include <fuse_lowlevel.h>\n\
-         #include <cuse_lowlevel.h>\n#include <ringfuse.h>\n\
+        "#define _GNU_SOURCE\n#define FUSE_USE_VERSION {version}\n{SYSTEM_HEADERS}\
+         #define const\n\
+         #include <fuse.h>\n#include <fuse_lowlevel.h>\n#include <cuse_lowlevel.h>\n\
+         #include <ringfuse.h>\n\
          #define LOOP_CONFIG {config}\n#define LOOP_CONFIG_V1 {config_v1}\n\
          struct not_in_these_headers;\nstruct libfuse_version;\n"
     );

@@ -13,6 +13,8 @@ mod support;
 
 mod differential {
     pub mod client;
+    pub mod generator;
+    pub mod model;
     pub mod ops;
     pub mod server;
     pub mod sys;
@@ -20,7 +22,8 @@ mod differential {
 }
 
 use differential::client::{Client, FAILED};
-use differential::ops::{generate, Op};
+use differential::generator::generate;
+use differential::ops::Op;
 use differential::server::{scratch, watch, Counts, Library, Programs};
 use differential::sys;
 use differential::tree::{self, Tree};
@@ -52,7 +55,12 @@ struct Variant {
 
 impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}", self.library, if self.single { "single-threaded" } else { "multi-threaded" })
+        write!(
+            f,
+            "{}, {}",
+            self.library,
+            if self.single { "single-threaded" } else { "multi-threaded" }
+        )
     }
 }
 
@@ -103,7 +111,10 @@ fn variants() -> Vec<Variant> {
             Err(reason) => machine::skip(&format!("the runs on rings: {reason}")),
         }
     }
-    libraries.into_iter().flat_map(|library| [true, false].map(|single| Variant { library, single })).collect()
+    libraries
+        .into_iter()
+        .flat_map(|library| [true, false].map(|single| Variant { library, single }))
+        .collect()
 }
 
 fn compare(profile: &Profile) {
@@ -115,8 +126,9 @@ fn compare(profile: &Profile) {
     let count = number("RINGFUSE_DIFFERENTIAL_OPS").unwrap_or(40_000) as usize;
     println!("{}: {count} operations, RINGFUSE_DIFFERENTIAL_SEED={seed}", profile.name);
     let scratch = scratch("differential").unwrap_or_else(|error| panic!("{error}"));
-    let plans: Vec<Vec<Op>> =
-        (0..CLIENTS).map(|client| rehearse(seed + client as u64, count.div_ceil(CLIENTS), scratch.path())).collect();
+    let plans: Vec<Vec<Op>> = (0..CLIENTS)
+        .map(|client| rehearse(seed + client as u64, count.div_ceil(CLIENTS), scratch.path()))
+        .collect();
 
     let mut model: Option<Run> = None;
     for variant in variants() {
@@ -151,22 +163,34 @@ fn rehearse(seed: u64, count: usize, scratch: &Path) -> Vec<Op> {
     plan
 }
 
-fn run(programs: &Programs, profile: &Profile, variant: Variant, plans: &[Vec<Op>], scratch: &Path) -> Run {
+fn run(
+    programs: &Programs,
+    profile: &Profile,
+    variant: Variant,
+    plans: &[Vec<Op>],
+    scratch: &Path,
+) -> Run {
     sys::clear_umask();
     let backing = scratch.join("backing");
     for client in 0..CLIENTS {
         fs::create_dir_all(backing.join(format!("client{client}/top"))).expect("room on tmpfs");
     }
     let arguments: &[&str] = if variant.single { &["-s"] } else { &[] };
-    let work = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("differential-{}", profile.name));
+    let work =
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("differential-{}", profile.name));
     let server = programs
         .start(variant.library, &backing, &work, profile.options, arguments)
         .unwrap_or_else(|error| panic!("{}: {error}", profile.name));
 
     let progress = AtomicU64::new(0);
-    let records = watch(&[server.pid()], &progress, || perform(profile, plans, server.mountpoint(), &progress));
-    let records = records.unwrap_or_else(|| panic!("{}: {variant} hangs; its output: {}", profile.name, server.log()));
-    let (counts, _) = server.finish().unwrap_or_else(|error| panic!("{}: {variant}: {error}", profile.name));
+    let records = watch(&[server.pid()], &progress, || {
+        perform(profile, plans, server.mountpoint(), &progress)
+    });
+    let records = records.unwrap_or_else(|| {
+        panic!("{}: {variant} hangs; its output: {}", profile.name, server.log())
+    });
+    let (counts, _) =
+        server.finish().unwrap_or_else(|error| panic!("{}: {variant}: {error}", profile.name));
     // With a write-back cache the time of the last write-back may win.
     let tree = tree::read(&backing, !profile.writeback);
     fs::remove_dir_all(&backing).expect("the backing directory can be removed");
@@ -174,14 +198,24 @@ fn run(programs: &Programs, profile: &Profile, variant: Variant, plans: &[Vec<Op
 }
 
 /// All clients at the same time, each with its plan in its directory.
-fn perform(profile: &Profile, plans: &[Vec<Op>], mountpoint: &Path, progress: &AtomicU64) -> Vec<Vec<String>> {
+fn perform(
+    profile: &Profile,
+    plans: &[Vec<Op>],
+    mountpoint: &Path,
+    progress: &AtomicU64,
+) -> Vec<Vec<String>> {
+    // Alone, because the kernel tries a newer request first, and gives up
+    // copying altogether if two of those fail at the same time.
+    let (from, to) = (mountpoint.join("from"), mountpoint.join("to"));
+    fs::write(&from, "copied").and_then(|()| fs::copy(&from, &to)).expect("the mount can copy");
     thread::scope(|scope| {
         let clients: Vec<_> = plans
             .iter()
             .enumerate()
             .map(|(client, plan)| {
                 scope.spawn(move || {
-                    let mut client = Client::new(mountpoint, &format!("client{client}/top"), profile.writeback);
+                    let mut client =
+                        Client::new(mountpoint, &format!("client{client}/top"), profile.writeback);
                     let record = |op| {
                         progress.fetch_add(1, Ordering::Relaxed);
                         client.run(op)
@@ -201,7 +235,8 @@ fn summary(counts: &Counts) -> String {
 /// Everything that the filesystem implements was really asked of it.
 fn check_counts(counts: &Counts, release: (u32, u32), variant: Variant) {
     // What the library that the binary was compiled against does not have.
-    let unknown = |name: &str| name == "tmpfile" && release < (3, 17) || name == "statx" && release < (3, 18);
+    let unknown =
+        |name: &str| name == "tmpfile" && release < (3, 17) || name == "statx" && release < (3, 18);
     // Only root can make the kernel forget many inodes at once.
     let unable = |name: &str| name == "forget_multi" && !machine::is_root();
     assert!(counts.len() > 35, "{variant}: passthrough_ll counts {} operations only", counts.len());
@@ -217,14 +252,22 @@ fn differences(plans: &[Vec<Op>], model: &Run, run: &Run) -> String {
         let (stock, ours) = (&model.records[client], &run.records[client]);
         let differing: Vec<usize> = (0..plan.len()).filter(|&i| stock[i] != ours[i]).collect();
         if let Some(&first) = differing.first() {
-            text += &format!("client {client}, {} records differ, the first is operation {first}:\n", differing.len());
+            text += &format!(
+                "client {client}, {} records differ, the first is operation {first}:\n",
+                differing.len()
+            );
             for i in first.saturating_sub(8)..first {
                 text += &format!("    before: {:?} -> {}\n", plan[i], stock[i]);
             }
-            text += &format!("    {:?}\n    stock: {}\n    here:  {}\n", plan[first], stock[first], ours[first]);
+            text += &format!(
+                "    {:?}\n    stock: {}\n    here:  {}\n",
+                plan[first], stock[first], ours[first]
+            );
         }
     }
-    for path in model.tree.keys().chain(run.tree.keys().filter(|path| !model.tree.contains_key(*path))) {
+    for path in
+        model.tree.keys().chain(run.tree.keys().filter(|path| !model.tree.contains_key(*path)))
+    {
         let (stock, ours) = (model.tree.get(path), run.tree.get(path));
         if stock != ours {
             text += &format!("{}:\n    stock: {stock:?}\n    here:  {ours:?}\n", path.display());

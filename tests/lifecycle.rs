@@ -139,10 +139,10 @@ each_transport! {
         let fs = Server::new("engine_ll").mount(on);
         let mut clients = load(&fs);
         let waiting: Vec<_> = (0..20)
-            .flat_map(|_| ["park", "block"])
-            .map(|name| reader(&fs, name))
+            .map(|i| reader(&fs, if i % 4 == 0 { "block" } else { "park" }))
             .collect();
-        fs.until("parked", 20);
+        fs.until("parked", 15);
+        client::eventually("the handlers", || fs.command("inside") >= 5);
         force_unmount(&fs);
         for client in waiting {
             client.join().unwrap().expect_err("the connection was aborted");

@@ -31,7 +31,8 @@ pub fn facts(programs: &Programs, libraries: &[Library], plan: &Plan) -> Result<
         }
     }
     text += &format!(
-        "{} rounds of {} ms on each mount",
+        "{} sittings with {} rounds of {} ms on each mount",
+        plan.sittings,
         plan.rounds,
         plan.length.as_millis()
     );

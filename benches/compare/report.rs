@@ -20,14 +20,11 @@ pub struct Line {
 }
 
 impl Line {
-    /// `rates[server][round]`, stock first.
+    /// `rates[server][sitting]`, stock first.
     pub fn new(row: &Row, clients: usize, rates: &[Vec<f64>]) -> Self {
         let ratio = |other: &Vec<f64>| {
-            let pairs: Vec<f64> = other
-                .iter()
-                .zip(&rates[0])
-                .map(|(other, stock)| other / stock)
-                .collect();
+            let pairs: Vec<f64> =
+                other.iter().zip(&rates[0]).map(|(other, stock)| other / stock).collect();
             estimate(&pairs)
         };
         Self {
@@ -46,17 +43,11 @@ impl Line {
             Unit::Calls => format!("{:.1} us", self.clients as f64 / self.stock.median * 1e6),
         };
         let spread = (self.stock.high - self.stock.low) / 2.0 / self.stock.median * 100.0;
-        let mut cells = vec![
-            self.row.to_string(),
-            self.clients.to_string(),
-            format!("{stock} +-{spread:.0}%"),
-        ];
+        let mut cells =
+            vec![self.row.to_string(), self.clients.to_string(), format!("{stock} +-{spread:.0}%")];
         cells.extend(self.ratios.iter().map(|ratio| {
             let mark = if ratio.high < WORSE { " WORSE" } else { "" };
-            format!(
-                "{:.2} [{:.2}, {:.2}]{mark}",
-                ratio.median, ratio.low, ratio.high
-            )
+            format!("{:.2} [{:.2}, {:.2}]{mark}", ratio.median, ratio.low, ratio.high)
         }));
         cells
     }
@@ -68,21 +59,14 @@ impl Line {
 
 fn titles(libraries: &[Library]) -> Vec<String> {
     let mut titles = vec!["".into(), "clients".into(), "stock".into()];
-    titles.extend(
-        libraries[1..]
-            .iter()
-            .map(|library| format!("{library} : stock")),
-    );
+    titles.extend(libraries[1..].iter().map(|library| format!("{library} : stock")));
     titles
 }
 
 fn columns(cells: &[String]) -> String {
     let widths = [30, 8, 20, 26, 26];
-    let padded: Vec<String> = cells
-        .iter()
-        .zip(widths)
-        .map(|(cell, width)| format!("{cell:width$}"))
-        .collect();
+    let padded: Vec<String> =
+        cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
     padded.concat().trim_end().to_string()
 }
 
@@ -93,11 +77,8 @@ pub fn head(libraries: &[Library]) -> String {
 
 /// What the whole table says.
 pub fn verdict(lines: &[Line]) -> String {
-    let worse = lines
-        .iter()
-        .flat_map(|line| &line.ratios)
-        .filter(|ratio| ratio.high < WORSE)
-        .count();
+    let worse =
+        lines.iter().flat_map(|line| &line.ratios).filter(|ratio| ratio.high < WORSE).count();
     format!(
         "\nRatios are medians of throughput relative to stock (above 1 is faster) with 95% intervals.\n\
          {worse} of {} ratios have an interval wholly below {WORSE}.",
@@ -112,9 +93,8 @@ pub fn write_docs(facts: &str, libraries: &[Library], lines: &[Line]) -> Result<
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md");
     let name = path.display();
     let text = fs::read_to_string(&path).map_err(|error| format!("cannot read {name}: {error}"))?;
-    let parts = text
-        .split_once(BEGIN)
-        .and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let parts =
+        text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
     let (before, after) =
         parts.ok_or_else(|| format!("{name} has no lines {BEGIN:?} and {END:?}"))?;
 

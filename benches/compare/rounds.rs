@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy)]
 pub struct Plan {
-    /// How many rounds every mount gets.
+    /// How many times the servers are started anew: where a server's threads
+    /// and memory end up is luck, and lasts as long as it does.
+    pub sittings: usize,
+    /// How many rounds every mount gets in one sitting.
     pub rounds: usize,
     pub length: Duration,
     /// The first part of a round, which brings the server back into the
@@ -17,43 +20,46 @@ pub struct Plan {
     pub warm_up: Duration,
 }
 
-/// Units per second of every round: `rates[server][round]`, all clients
-/// together. Rounds of the same number followed each other.
+/// One sitting, the `number`th: the units per second of each server, all
+/// clients together, on average over its rounds.
 pub fn measure(
     row: &Row,
     clients: usize,
     servers: &[Server],
     plan: &Plan,
-) -> Result<Vec<Vec<f64>>> {
+    number: usize,
+) -> Result<Vec<f64>> {
     let pids: Vec<u32> = servers.iter().map(Server::pid).collect();
     let progress = AtomicU64::new(0);
-    watch(&pids, &progress, || {
-        rounds(row, clients, servers, plan, &progress)
-    })
-    .ok_or("a server answered nothing for a long time".to_string())?
+    // Each server comes first, in the middle and last equally often.
+    let first = number * plan.rounds;
+    let turns = (0..plan.rounds).flat_map(|round| {
+        (0..servers.len()).map(move |place| (first + round + place) % servers.len())
+    });
+    watch(&pids, &progress, || rounds(row, clients, servers, turns, plan, &progress))
+        .ok_or("a server answered nothing for a long time".to_string())?
 }
 
 fn rounds(
     row: &Row,
     clients: usize,
     servers: &[Server],
+    turns: impl Iterator<Item = usize>,
     plan: &Plan,
     progress: &AtomicU64,
-) -> Result<Vec<Vec<f64>>> {
+) -> Result<Vec<f64>> {
     const OVER: usize = usize::MAX;
     let barrier = Barrier::new(clients + 1);
     let turn = AtomicUsize::new(0);
     let sum = Mutex::new(Ok(0.0));
-    let mut rates = vec![Vec::new(); servers.len()];
+    let mut rates = vec![0.0; servers.len()];
 
     thread::scope(|scope| {
         for client in 0..clients {
             let (barrier, turn, sum) = (&barrier, &turn, &sum);
             scope.spawn(move || {
-                let steps: std::io::Result<Vec<Step>> = servers
-                    .iter()
-                    .map(|server| (row.start)(server.mountpoint(), client))
-                    .collect();
+                let steps: std::io::Result<Vec<Step>> =
+                    servers.iter().map(|server| (row.start)(server.mountpoint(), client)).collect();
                 let mut steps = steps.map_err(|error| error.to_string());
                 loop {
                     barrier.wait();
@@ -76,20 +82,16 @@ fn rounds(
             });
         }
         let mut failure = None;
-        'all: for number in 0..plan.rounds {
-            for place in 0..servers.len() {
-                // Each comes first, in the middle and last equally often.
-                let server = (place + number) % servers.len();
-                *sum.lock().expect("no client panics") = Ok(0.0);
-                turn.store(server, Ordering::Release);
-                barrier.wait();
-                barrier.wait();
-                match &*sum.lock().expect("no client panics") {
-                    Ok(rate) => rates[server].push(*rate),
-                    Err(error) => {
-                        failure = Some(error.clone());
-                        break 'all;
-                    }
+        for server in turns {
+            *sum.lock().expect("no client panics") = Ok(0.0);
+            turn.store(server, Ordering::Release);
+            barrier.wait(); // the clients begin
+            barrier.wait(); // they have ended
+            match &*sum.lock().expect("no client panics") {
+                Ok(rate) => rates[server] += rate / plan.rounds as f64,
+                Err(error) => {
+                    failure = Some(error.clone());
+                    break;
                 }
             }
         }

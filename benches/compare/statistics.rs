@@ -30,9 +30,5 @@ pub fn estimate(samples: &[f64]) -> Estimate {
     }
     // `outside` samples at each end may be left out, the next one is the end.
     let end = outside.saturating_sub(1);
-    Estimate {
-        low: sorted[end],
-        median,
-        high: sorted[count - 1 - end],
-    }
+    Estimate { low: sorted[end], median, high: sorted[count - 1 - end] }
 }

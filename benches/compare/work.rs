@@ -30,30 +30,10 @@ const DIRECT: &str = "cache=auto,timeout=0";
 const WRITEBACK: &str = "cache=auto,timeout=0,writeback";
 
 pub const ROWS: &[Row] = &[
-    Row {
-        name: "stat",
-        unit: Unit::Calls,
-        options: DIRECT,
-        start: stat,
-    },
-    Row {
-        name: "open and close",
-        unit: Unit::Calls,
-        options: DIRECT,
-        start: open_close,
-    },
-    Row {
-        name: "create and unlink",
-        unit: Unit::Calls,
-        options: DIRECT,
-        start: create_unlink,
-    },
-    Row {
-        name: "readdir, 200 names",
-        unit: Unit::Calls,
-        options: DIRECT,
-        start: list,
-    },
+    Row { name: "stat", unit: Unit::Calls, options: DIRECT, start: stat },
+    Row { name: "open and close", unit: Unit::Calls, options: DIRECT, start: open_close },
+    Row { name: "create and unlink", unit: Unit::Calls, options: DIRECT, start: create_unlink },
+    Row { name: "readdir, 200 names", unit: Unit::Calls, options: DIRECT, start: list },
     Row {
         name: "4 KiB reads, O_DIRECT",
         unit: Unit::Calls,
@@ -78,12 +58,7 @@ pub const ROWS: &[Row] = &[
         options: DIRECT,
         start: |m, c| direct_write(m, c, MIB),
     },
-    Row {
-        name: "sequential reads",
-        unit: Unit::Bytes,
-        options: DIRECT,
-        start: sequential_read,
-    },
+    Row { name: "sequential reads", unit: Unit::Bytes, options: DIRECT, start: sequential_read },
     Row {
         name: "sequential writes",
         unit: Unit::Bytes,
@@ -145,9 +120,7 @@ fn list(mount: &Path, client: usize) -> Result<Step> {
     let path = mount.join(names(client));
     Ok(Box::new(move || match fs::read_dir(&path)?.count() {
         NAMES => Ok(1),
-        other => Err(std::io::Error::other(format!(
-            "{other} names instead of {NAMES}"
-        ))),
+        other => Err(std::io::Error::other(format!("{other} names instead of {NAMES}"))),
     }))
 }
 
@@ -185,27 +158,15 @@ fn direct(mount: &Path, client: usize) -> Result<File> {
 }
 
 fn direct_read(mount: &Path, client: usize, len: usize) -> Result<Step> {
-    let (file, mut place, mut buffer) = (
-        direct(mount, client)?,
-        places(client, len),
-        Aligned::new(len),
-    );
-    Ok(Box::new(move || {
-        file.read_exact_at(buffer.bytes(), place())
-            .map(|()| done(len))
-    }))
+    let (file, mut place, mut buffer) =
+        (direct(mount, client)?, places(client, len), Aligned::new(len));
+    Ok(Box::new(move || file.read_exact_at(buffer.bytes(), place()).map(|()| done(len))))
 }
 
 fn direct_write(mount: &Path, client: usize, len: usize) -> Result<Step> {
-    let (file, mut place, mut buffer) = (
-        direct(mount, client)?,
-        places(client, len),
-        Aligned::new(len),
-    );
-    Ok(Box::new(move || {
-        file.write_all_at(buffer.bytes(), place())
-            .map(|()| done(len))
-    }))
+    let (file, mut place, mut buffer) =
+        (direct(mount, client)?, places(client, len), Aligned::new(len));
+    Ok(Box::new(move || file.write_all_at(buffer.bytes(), place()).map(|()| done(len))))
 }
 
 /// Small transfers count as calls, large ones as bytes.

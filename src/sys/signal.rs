@@ -1,4 +1,4 @@
-//! Signal dispositions, and the way here (a backtrace) for failures.
+//! Signal dispositions, and what a handler of failures needs.
 
 use crate::errno::{Errno, Result};
 use std::ffi::{c_char, c_int, CStr};
@@ -25,8 +25,7 @@ fn set(signal: c_int, handler: libc::sighandler_t) -> Result<()> {
     change(signal, Some(&action)).map(drop)
 }
 
-/// Lets `handler` handle `signal` if nothing else than the default does; whether
-/// it does now.
+/// Lets `handler` handle `signal`, unless something else than the default does.
 pub fn handle_if_default(signal: c_int, handler: Handler) -> Result<()> {
     if change(signal, None)?.sa_sigaction == libc::SIG_DFL {
         set(signal, handler as libc::sighandler_t)?;
@@ -53,7 +52,7 @@ pub fn name(signal: c_int) -> String {
     }
 }
 
-/// Runs `action` with `errno` as it is now afterwards: handlers must not change it.
+/// Runs `action` and puts `errno` back, which a handler must not change.
 pub fn keeping_errno(action: impl FnOnce()) {
     // SAFETY: the location is the calling thread's own, valid while it runs.
     unsafe {
@@ -102,4 +101,20 @@ pub fn backtrace() -> Vec<String> {
 #[cfg(not(target_env = "gnu"))]
 pub fn backtrace() -> Vec<String> {
     Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errno_is_put_back() {
+        // SAFETY: there is no such descriptor.
+        unsafe { libc::close(-1) };
+        keeping_errno(|| {
+            let _ = super::super::process::chdir(c"/no/such/directory");
+            assert_eq!(Errno::last(), Errno(libc::ENOENT));
+        });
+        assert_eq!(Errno::last(), Errno(libc::EBADF));
+    }
 }

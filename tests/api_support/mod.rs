@@ -54,11 +54,12 @@ extern "C" fn quiet(_level: c_int, _format: *const c_char, _arguments: *mut c_vo
 pub struct Stock(*mut c_void);
 
 impl Stock {
-    /// The address of a function, which must exist.
-    pub fn symbol(&self, name: &CStr, version: &CStr) -> *mut c_void {
+    /// A function, which must exist, as the pointer type `F`.
+    pub fn function<F: Copy>(&self, name: &CStr, version: &CStr) -> F {
         let found = unsafe { libc::dlvsym(self.0, name.as_ptr(), version.as_ptr()) };
         assert!(!found.is_null(), "stock libfuse3 lacks {name:?} of {version:?}");
-        found
+        assert_eq!(size_of::<F>(), size_of_val(&found));
+        unsafe { std::mem::transmute_copy(&found) }
     }
 }
 
@@ -83,32 +84,26 @@ pub fn load_stock(test: &str) -> Option<Stock> {
     };
     // Its error lines would drown the test's own.
     type SetLogFunc = extern "C" fn(extern "C" fn(c_int, *const c_char, *mut c_void));
-    let set_log_func = stock.symbol(c"fuse_set_log_func", c"FUSE_3.7");
-    unsafe { std::mem::transmute::<*mut c_void, SetLogFunc>(set_log_func)(quiet) };
+    stock.function::<SetLogFunc>(c"fuse_set_log_func", c"FUSE_3.7")(quiet);
     Some(stock)
 }
 
 /// The installed libfuse3's functions, as [`load_stock`].
 pub fn stock(test: &str) -> Option<Api> {
     let stock = load_stock(test)?;
-    macro_rules! get {
-        ($name:literal, $version:literal) => {
-            unsafe { std::mem::transmute::<*mut c_void, _>(stock.symbol($name, $version)) }
-        };
-    }
-    let version: extern "C" fn() -> c_int = get!(c"fuse_version", c"FUSE_3.0");
+    let version: extern "C" fn() -> c_int = stock.function(c"fuse_version", c"FUSE_3.0");
     Some(Api {
-        parse: get!(c"fuse_opt_parse", c"FUSE_3.0"),
-        add_opt: get!(c"fuse_opt_add_opt", c"FUSE_3.0"),
-        add_opt_escaped: get!(c"fuse_opt_add_opt_escaped", c"FUSE_3.0"),
-        add_arg: get!(c"fuse_opt_add_arg", c"FUSE_3.0"),
-        insert_arg: get!(c"fuse_opt_insert_arg", c"FUSE_3.0"),
-        free_args: get!(c"fuse_opt_free_args", c"FUSE_3.0"),
-        matches: get!(c"fuse_opt_match", c"FUSE_3.0"),
-        cmdline_30: get!(c"fuse_parse_cmdline", c"FUSE_3.0"),
-        cmdline_312: get!(c"fuse_parse_cmdline", c"FUSE_3.12"),
-        buf_size: get!(c"fuse_buf_size", c"FUSE_3.0"),
-        buf_copy: get!(c"fuse_buf_copy", c"FUSE_3.0"),
+        parse: stock.function(c"fuse_opt_parse", c"FUSE_3.0"),
+        add_opt: stock.function(c"fuse_opt_add_opt", c"FUSE_3.0"),
+        add_opt_escaped: stock.function(c"fuse_opt_add_opt_escaped", c"FUSE_3.0"),
+        add_arg: stock.function(c"fuse_opt_add_arg", c"FUSE_3.0"),
+        insert_arg: stock.function(c"fuse_opt_insert_arg", c"FUSE_3.0"),
+        free_args: stock.function(c"fuse_opt_free_args", c"FUSE_3.0"),
+        matches: stock.function(c"fuse_opt_match", c"FUSE_3.0"),
+        cmdline_30: stock.function(c"fuse_parse_cmdline", c"FUSE_3.0"),
+        cmdline_312: stock.function(c"fuse_parse_cmdline", c"FUSE_3.12"),
+        buf_size: stock.function(c"fuse_buf_size", c"FUSE_3.0"),
+        buf_copy: stock.function(c"fuse_buf_copy", c"FUSE_3.0"),
         stride: if version() < 317 { 40 } else { 48 },
     })
 }

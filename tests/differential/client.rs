@@ -186,12 +186,7 @@ impl Client {
         let done = |()| "done".to_string();
         let shown = |value: &dyn std::fmt::Debug| format!("{value:?}");
         match op {
-            Op::Open {
-                slot,
-                path,
-                flags,
-                mode,
-            } => {
+            Op::Open { slot, path, flags, mode } => {
                 self.files[*slot].take().inspect(unlock);
                 self.files[*slot] = Some(sys::open(&self.path(path), *flags, *mode)?);
                 Ok("open".into())
@@ -205,18 +200,11 @@ impl Client {
                 let got = sys::read(self.file(*slot), *at, &mut buffer)?;
                 Ok(format!("{got} bytes {:x}", hash(&buffer[..got])))
             }
-            Op::Write {
-                slot,
-                at,
-                len,
-                fill,
-            } => sys::write(self.file(*slot), *at, &filled(*fill, *len)).map(|put| shown(&put)),
+            Op::Write { slot, at, len, fill } => {
+                sys::write(self.file(*slot), *at, &filled(*fill, *len)).map(|put| shown(&put))
+            }
             Op::ReadAll { path } => self.read_all(path),
-            Op::Seek {
-                slot,
-                offset,
-                whence,
-            } => {
+            Op::Seek { slot, offset, whence } => {
                 if self.settle && (*whence == libc::SEEK_DATA || *whence == libc::SEEK_HOLE) {
                     let _ = sys::sync(self.file(*slot), false);
                 }
@@ -226,32 +214,19 @@ impl Client {
                 }
                 sys::seek(self.file(*slot), *offset, *whence).map(|position| shown(&position))
             }
-            Op::Truncate { target, len } => self
-                .on(target, |object| sys::truncate(object, *len))
-                .map(done),
-            Op::Fallocate {
-                slot,
-                mode,
-                at,
-                len,
-            } => sys::fallocate(self.file(*slot), *mode, *at, *len).map(done),
-            Op::Copy {
-                from,
-                from_at,
-                to,
-                to_at,
-                len,
-            } => sys::copy_file_range(self.file(*from), *from_at, self.file(*to), *to_at, *len)
-                .map(|copied| shown(&copied)),
+            Op::Truncate { target, len } => {
+                self.on(target, |object| sys::truncate(object, *len)).map(done)
+            }
+            Op::Fallocate { slot, mode, at, len } => {
+                sys::fallocate(self.file(*slot), *mode, *at, *len).map(done)
+            }
+            Op::Copy { from, from_at, to, to_at, len } => {
+                sys::copy_file_range(self.file(*from), *from_at, self.file(*to), *to_at, *len)
+                    .map(|copied| shown(&copied))
+            }
             Op::Sync { slot, data_only } => sys::sync(self.file(*slot), *data_only).map(done),
             Op::Flock { slot, operation } => sys::flock(self.file(*slot), *operation).map(done),
-            Op::Lock {
-                slot,
-                command,
-                kind,
-                start,
-                len,
-            } => {
+            Op::Lock { slot, command, kind, start, len } => {
                 sys::lock(self.file(*slot), *command, *kind, *start, *len).map(|lock| shown(&lock))
             }
             Op::LockNew { path } => self.lock_new(path),
@@ -286,33 +261,21 @@ impl Client {
                 )
             }),
             Op::Access { path, mode } => sys::access(&self.path(path), *mode).map(done),
-            Op::Chmod { target, mode } => self
-                .on(target, |object| sys::chmod(object, *mode))
-                .map(done),
-            Op::Chown { target, uid, gid } => self
-                .on(target, |object| sys::chown(object, *uid, *gid))
-                .map(done),
+            Op::Chmod { target, mode } => {
+                self.on(target, |object| sys::chmod(object, *mode)).map(done)
+            }
+            Op::Chown { target, uid, gid } => {
+                self.on(target, |object| sys::chown(object, *uid, *gid)).map(done)
+            }
             Op::Utimens { target, times } => {
                 self.on(target, |object| sys::utimens(object, *times))?;
                 let stat = self.on(target, sys::stat)?;
                 let accessed = fixed_time(stat.st_atime, stat.st_atime_nsec);
-                Ok(format!(
-                    "{accessed} {}",
-                    fixed_time(stat.st_mtime, stat.st_mtime_nsec)
-                ))
+                Ok(format!("{accessed} {}", fixed_time(stat.st_mtime, stat.st_mtime_nsec)))
             }
-            Op::SetXattr {
-                target,
-                name,
-                len,
-                fill,
-                flags,
-            } => {
+            Op::SetXattr { target, name, len, fill, flags } => {
                 let value = filled(*fill, *len);
-                self.on(target, |object| {
-                    sys::set_xattr(object, name, &value, *flags)
-                })
-                .map(done)
+                self.on(target, |object| sys::set_xattr(object, name, &value, *flags)).map(done)
             }
             Op::GetXattr { target, name, room } => {
                 let mut buffer = vec![0; *room];
@@ -326,9 +289,9 @@ impl Client {
                 names.sort();
                 Ok(format!("{got} bytes {}", names.join(&b' ').escape_ascii()))
             }
-            Op::RemoveXattr { target, name } => self
-                .on(target, |object| sys::remove_xattr(object, name))
-                .map(done),
+            Op::RemoveXattr { target, name } => {
+                self.on(target, |object| sys::remove_xattr(object, name)).map(done)
+            }
             Op::Mknod { path, mode, device } => {
                 sys::mknod(&self.path(path), *mode, *device).map(done)
             }

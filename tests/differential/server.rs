@@ -85,56 +85,34 @@ impl Programs {
         };
         let flags = ask(&["--cflags", "--libs"])?;
         let version = ask(&["--modversion"])?;
-        let mut numbers = version
-            .trim()
-            .split('.')
-            .map_while(|number| number.parse().ok());
+        let mut numbers = version.trim().split('.').map_while(|number| number.parse().ok());
         let release = numbers.next().zip(numbers.next());
         let release =
             release.ok_or_else(|| format!("pkg-config calls the version of fuse3 {version:?}"))?;
         let mut compiler = Command::new("cc");
-        compiler
-            .args(["-O2", "-o"])
-            .arg(&binary)
-            .arg(&source)
-            .args(flags.split_whitespace());
+        compiler.args(["-O2", "-o"]).arg(&binary).arg(&source).args(flags.split_whitespace());
         let output = explain(compiler.output(), "cannot run cc")?;
         if !output.status.success() {
             let errors = String::from_utf8_lossy(&output.stderr);
-            return Err(format!(
-                "cannot compile {} against stock: {errors}",
-                source.display()
-            ));
+            return Err(format!("cannot compile {} against stock: {errors}", source.display()));
         }
         let ours = std::env::var_os("RINGFUSE_BUILD_DIR")
             .map_or_else(|| project.join("build"), PathBuf::from);
-        Ok(Self {
-            binary,
-            ours,
-            release,
-        })
+        Ok(Self { binary, ours, release })
     }
 
     fn command(&self, library: Library) -> Command {
         let mut command = Command::new(&self.binary);
-        for name in [
-            "LD_LIBRARY_PATH",
-            "FUSE_URING_ENABLE",
-            "FUSE_URING_QUEUE_DEPTH",
-        ] {
+        for name in ["LD_LIBRARY_PATH", "FUSE_URING_ENABLE", "FUSE_URING_QUEUE_DEPTH"] {
             command.env_remove(name);
         }
         match library {
             Library::Stock => {}
             Library::OursOnDev => {
-                command
-                    .env("LD_LIBRARY_PATH", &self.ours)
-                    .env("RINGFUSE_TRANSPORT", "dev");
+                command.env("LD_LIBRARY_PATH", &self.ours).env("RINGFUSE_TRANSPORT", "dev");
             }
             Library::OursOnRings => {
-                command
-                    .env("LD_LIBRARY_PATH", &self.ours)
-                    .env("RINGFUSE_TRANSPORT", "ring");
+                command.env("LD_LIBRARY_PATH", &self.ours).env("RINGFUSE_TRANSPORT", "ring");
             }
         }
         command
@@ -143,14 +121,9 @@ impl Programs {
     /// What the binary says about the library it runs on.
     #[allow(dead_code)] // the bench asks
     pub fn version(&self, library: Library) -> Result<String> {
-        let output = explain(
-            self.command(library).arg("--version").output(),
-            "passthrough_ll --version",
-        )?;
-        Ok(String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .collect::<Vec<_>>()
-            .join(", "))
+        let output =
+            explain(self.command(library).arg("--version").output(), "passthrough_ll --version")?;
+        Ok(String::from_utf8_lossy(&output.stdout).lines().collect::<Vec<_>>().join(", "))
     }
 
     /// Mounts `backing` at `work/mnt` with `options` (as after -o, may be
@@ -174,10 +147,7 @@ impl Programs {
             let _ = fs::remove_file(path);
         }
         let [stats, library_stats, log] = paths;
-        let sink = explain(
-            File::create(&log),
-            format_args!("cannot make {}", log.display()),
-        )?;
+        let sink = explain(File::create(&log), format_args!("cannot make {}", log.display()))?;
         let errors = explain(sink.try_clone(), "cannot duplicate a descriptor")?;
         let mut settings = format!("source={},stats={}", backing.display(), stats.display());
         if !options.is_empty() {
@@ -197,18 +167,8 @@ impl Programs {
             .stdout(sink)
             .stderr(errors)
             .spawn();
-        let child = explain(
-            child,
-            format_args!("cannot start {}", self.binary.display()),
-        )?;
-        let mut server = Server {
-            child,
-            mountpoint,
-            stats,
-            library_stats,
-            log,
-            library,
-        };
+        let child = explain(child, format_args!("cannot start {}", self.binary.display()))?;
+        let mut server = Server { child, mountpoint, stats, library_stats, log, library };
         server.await_mount()?;
         server.check_library()?;
         Ok(server)
@@ -244,11 +204,7 @@ impl Server {
     }
 
     fn failed(&self, what: impl fmt::Display) -> String {
-        format!(
-            "passthrough_ll on {}: {what}; its output: {}",
-            self.library,
-            self.log()
-        )
+        format!("passthrough_ll on {}: {what}; its output: {}", self.library, self.log())
     }
 
     fn await_mount(&mut self) -> Result<()> {
@@ -286,16 +242,12 @@ impl Server {
             .filter_map(|line| line.split_once('/'))
             .map(|(_, path)| PathBuf::from(format!("/{path}")));
         let loaded = loaded.into_iter().find(|path| {
-            path.file_name()
-                .is_some_and(|name| name.as_bytes().starts_with(b"libfuse3.so"))
+            path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"libfuse3.so"))
         });
         let Some(loaded) = loaded else {
             return Err(self.failed("has no libfuse3 loaded"));
         };
-        let code = explain(
-            fs::read(&loaded),
-            format_args!("cannot read {}", loaded.display()),
-        )?;
+        let code = explain(fs::read(&loaded), format_args!("cannot read {}", loaded.display()))?;
         let is_ours = code.windows(16).any(|text| text == b"ringfuse_version");
         if is_ours != (self.library != Library::Stock) {
             return Err(self.failed(format_args!("has loaded {}", loaded.display())));
@@ -332,9 +284,8 @@ impl Server {
         let library = read_counts(&self.library_stats).unwrap_or_default();
         if self.library != Library::Stock {
             let requests = library.iter().find(|(name, _)| name == "ring_requests");
-            let requests = requests
-                .ok_or_else(|| self.failed("the library has not written its numbers"))?
-                .1;
+            let requests =
+                requests.ok_or_else(|| self.failed("the library has not written its numbers"))?.1;
             if (requests > 0) != (self.library == Library::OursOnRings) {
                 return Err(self.failed(format_args!("served {requests} requests on rings")));
             }
@@ -374,11 +325,7 @@ fn unmount(mountpoint: &Path, flags: UnmountFlags) -> io::Result<()> {
         other => return Ok(other?),
     }
     let option = if flags.is_empty() { "-u" } else { "-uz" };
-    match Command::new("fusermount3")
-        .arg(option)
-        .arg(mountpoint)
-        .status()?
-    {
+    match Command::new("fusermount3").arg(option).arg(mountpoint).status()? {
         status if status.success() => Ok(()),
         status => Err(io::Error::other(format!("fusermount3 {option}: {status}"))),
     }
@@ -423,8 +370,5 @@ pub fn scratch(name: &str) -> Result<TempDir> {
         ));
     }
     let directory = TempDir::with_prefix_in(format!("ringfuse-{name}-"), parent);
-    explain(
-        directory,
-        format_args!("cannot make a directory in {parent}"),
-    )
+    explain(directory, format_args!("cannot make a directory in {parent}"))
 }

@@ -12,9 +12,7 @@ use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
 pub type Outcome<T = ()> = Result<T, i32>;
 
 fn errno() -> i32 {
-    Error::last_os_error()
-        .raw_os_error()
-        .expect("the last error has a number")
+    Error::last_os_error().raw_os_error().expect("the last error has a number")
 }
 
 fn unit(result: libc::c_int) -> Outcome {
@@ -164,11 +162,7 @@ pub fn ioctl(fd: RawFd, request: u64, argument: &mut [u8; 64]) -> Outcome<i32> {
 }
 
 pub fn poll(fd: RawFd) -> Outcome<i16> {
-    let mut poll = libc::pollfd {
-        fd,
-        events: libc::POLLIN | libc::POLLOUT,
-        revents: 0,
-    };
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN | libc::POLLOUT, revents: 0 };
     // SAFETY: one structure, which lives during the call.
     unit(unsafe { libc::poll(&mut poll, 1, 0) })?;
     Ok(poll.revents)
@@ -315,13 +309,7 @@ pub fn unlink(path: &CStr) -> Outcome {
 pub fn rename(from: &CStr, to: &CStr, flags: u32) -> Outcome {
     // SAFETY: the paths are C strings.
     unit(unsafe {
-        libc::renameat2(
-            libc::AT_FDCWD,
-            from.as_ptr(),
-            libc::AT_FDCWD,
-            to.as_ptr(),
-            flags,
-        )
+        libc::renameat2(libc::AT_FDCWD, from.as_ptr(), libc::AT_FDCWD, to.as_ptr(), flags)
     })
 }
 
@@ -343,10 +331,7 @@ pub fn readlink(path: &CStr, room: &mut [u8]) -> Outcome<usize> {
 /// Makes the kernel forget every name and inode of a mount that is not in use,
 /// by a remount that changes nothing.
 pub fn drop_caches(mountpoint: &CStr) -> Outcome {
-    let (none, flags) = (
-        std::ptr::null(),
-        libc::MS_REMOUNT | libc::MS_NOSUID | libc::MS_NODEV,
-    );
+    let (none, flags) = (std::ptr::null(), libc::MS_REMOUNT | libc::MS_NOSUID | libc::MS_NODEV);
     // SAFETY: a remount reads the path only.
     unit(unsafe { libc::mount(none, mountpoint.as_ptr(), none, flags, none.cast()) })
 }
@@ -372,15 +357,8 @@ pub fn read_dir(fd: RawFd, room: usize) -> Outcome<Vec<Entry>> {
         let inode = u64::from_ne_bytes(rest[..8].try_into().expect("eight bytes"));
         let length = u16::from_ne_bytes(rest[16..18].try_into().expect("two bytes"));
         let (record, after) = rest.split_at(length.into());
-        let name = record[NAME..]
-            .split(|&byte| byte == 0)
-            .next()
-            .unwrap_or_default();
-        entries.push(Entry {
-            inode,
-            kind: record[18],
-            name: name.to_vec(),
-        });
+        let name = record[NAME..].split(|&byte| byte == 0).next().unwrap_or_default();
+        entries.push(Entry { inode, kind: record[18], name: name.to_vec() });
         rest = after;
     }
     Ok(entries)

@@ -40,23 +40,14 @@ fn walk(
         let name = below.join(name);
         let path = root.join(&name);
         let facts = fs::symlink_metadata(&path).expect("what was listed is there");
-        let first = names
-            .entry(facts.ino())
-            .or_insert_with(|| name.clone())
-            .clone();
+        let first = names.entry(facts.ino()).or_insert_with(|| name.clone()).clone();
         let content = match facts.mode() & libc::S_IFMT {
-            libc::S_IFREG => format!(
-                "data {:x}",
-                hash(&fs::read(&path).expect("a readable file"))
-            ),
+            libc::S_IFREG => format!("data {:x}", hash(&fs::read(&path).expect("a readable file"))),
             libc::S_IFLNK => format!("text {:?}", fs::read_link(&path).expect("a readable link")),
             _ => String::new(),
         };
-        let time = if times {
-            fixed_time(facts.mtime(), facts.mtime_nsec())
-        } else {
-            String::new()
-        };
+        let time =
+            if times { fixed_time(facts.mtime(), facts.mtime_nsec()) } else { String::new() };
         tree.insert(
             name.clone(),
             format!(

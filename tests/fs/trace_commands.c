@@ -194,8 +194,11 @@ static long notify(struct fuse_session *se, struct node *node, int argc,
 							strlen(name));
 	if (strcmp(what, "expire_entry") == 0)
 		return fuse_lowlevel_notify_expire_entry(se, FUSE_ROOT_ID, name,
-							 strlen(name),
-							 FUSE_LL_EXPIRE_ONLY);
+							 strlen(name)
+#if FUSE_VERSION < 316
+							 , FUSE_LL_EXPIRE_ONLY
+#endif
+							 );
 	if (strcmp(what, "delete") == 0)
 		return fuse_lowlevel_notify_delete(se, FUSE_ROOT_ID,
 						   first ? first : (long)node->ino,

@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -124,8 +124,11 @@ impl Server {
         let (mut command, dir) = server.command(&[]);
         let status = command.status().expect("started");
         assert!(status.success(), "the parent of the daemon ended with {status}");
-        let pid = fs::read_to_string(dir.path().join("mnt/pid")).expect("the daemon's pid");
-        let pid = pid.parse().expect("a number");
+        let mut text = [0; 20];
+        let file = File::open(dir.path().join("mnt/pid")).expect("open");
+        let length = file.read_at(&mut text, 0).expect("the daemon's pid");
+        let text = std::str::from_utf8(&text[..length]).expect("text");
+        let pid = text.parse().expect("a number");
         let mut mount = Mount::new(dir, pid, on, None, None, channel().1);
         mount.prove(PROOF);
         mount
