@@ -283,7 +283,7 @@ static void stop(void)
 		wake_thread();
 		pthread_join(queue.thread, NULL);
 	}
-	answer_all(queue.first, EINTR);
+	answer_all(queue.first, ENOTCONN);
 	if (queue.wake != -1)
 		close(queue.wake);
 }

@@ -242,7 +242,7 @@ static inline void locks_start(void)
 	sem_init(&locks.wake, 0, 0);
 }
 
-/* Ends the thread, and with EINTR whatever still waits. */
+/* Ends the thread, and answers what still waits as the kernel does on a dead mount. */
 static inline void locks_finish(void)
 {
 	locks.stopping = true;
@@ -253,7 +253,7 @@ static inline void locks_finish(void)
 		struct waiter *waiter = locks.waiters;
 
 		locks.waiters = waiter->next;
-		fuse_reply_err(waiter->req, EINTR);
+		fuse_reply_err(waiter->req, ENOTCONN);
 		free(waiter);
 	}
 }

@@ -203,7 +203,7 @@ static void lock_request(const struct lock_waiter *wanted, bool wait)
 	fuse_reply_err(wanted->req, error);
 }
 
-/* Ends the thread, and with EINTR whatever still waits. */
+/* Ends the thread, and answers what still waits as the kernel does on a dead mount. */
 static void locks_finish(void)
 {
 	pthread_mutex_lock(&locks.mutex);
@@ -216,7 +216,7 @@ static void locks_finish(void)
 		struct lock_waiter *waiter = locks.waiters;
 
 		locks.waiters = waiter->next;
-		fuse_reply_err(waiter->req, EINTR);
+		fuse_reply_err(waiter->req, ENOTCONN);
 		free(waiter);
 	}
 }

@@ -90,7 +90,7 @@ case ${1:-build} in
 build) ;;
 demo)
     need fuse3 has fusermount3
-    need mount has mountpoint
+    need mount has umount
     ;;
 test)
     need fuse3 has fusermount3

@@ -433,7 +433,8 @@ each_transport! {
         let got = rustix::fs::statx(&file, "", rustix::fs::AtFlags::EMPTY_PATH, wanted).unwrap();
         let line = fs.trace.one("statx");
         assert_ne!(line.hex("mask") & u64::from(rustix::fs::StatxFlags::BTIME.bits()), 0);
-        assert_eq!(got.stx_size, 5);
+        assert_eq!((got.stx_size, got.stx_blocks, got.stx_nlink), (5, 1, 1));
+        assert_eq!((got.stx_mtime.tv_sec, got.stx_mtime.tv_nsec), (1_000_000_000, 123_456_789));
         assert_eq!((got.stx_btime.tv_sec, got.stx_btime.tv_nsec), (999_999_999, 123_456_789));
     }
 }

@@ -5,9 +5,8 @@
 //! process, its mount and its files; dropping it ends all three, in whatever
 //! state they are.
 
-use crate::support::machine::{parameter_lock, rings};
+use crate::support::machine::{rings, rings_stay_on};
 use crate::support::process::{mounted, ring_counts};
-use rustix::fs::FlockOperation;
 use rustix::mount::UnmountFlags;
 use rustix::process::{kill_process, Pid, Signal};
 use std::fmt;
@@ -63,7 +62,7 @@ pub struct Programs {
 impl Programs {
     /// Compiles `examples-c/passthrough_ll.c` against the installed stock
     /// libfuse3 into `directory`, and finds our library in `build/`, or where
-    /// RINGFUSE_BUILD_DIR says.
+    /// RINGFUSE_TEST_LIBDIR says.
     pub fn build(directory: &Path) -> Result<Self> {
         let project = Path::new(env!("CARGO_MANIFEST_DIR"));
         let source = project.join("examples-c/passthrough_ll.c");
@@ -96,7 +95,7 @@ impl Programs {
             let errors = String::from_utf8_lossy(&output.stderr);
             return Err(format!("cannot compile {} against stock: {errors}", source.display()));
         }
-        let ours = std::env::var_os("RINGFUSE_BUILD_DIR")
+        let ours = std::env::var_os("RINGFUSE_TEST_LIBDIR")
             .map_or_else(|| project.join("build"), PathBuf::from);
         Ok(Self { binary, ours, release })
     }
@@ -154,7 +153,7 @@ impl Programs {
             settings = format!("{settings},{options}");
         }
         let _stays_on = match library {
-            Library::OursOnRings => rings().map(|()| parameter_lock(FlockOperation::LockShared))?,
+            Library::OursOnRings => rings().map(|()| rings_stay_on())?,
             _ => None,
         };
         let child = self
@@ -271,7 +270,12 @@ impl Server {
             match self.child.try_wait() {
                 Ok(Some(status)) => break status,
                 Ok(None) if start.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(5)),
-                Ok(None) => return Err(self.failed("does not end after its mount is gone")),
+                Ok(None) => {
+                    let threads = waiting(self.pid());
+                    return Err(self.failed(format_args!(
+                        "does not end after its mount is gone; its threads wait in: {threads}"
+                    )));
+                }
                 Err(error) => return Err(self.failed(error)),
             }
         };
@@ -306,6 +310,15 @@ impl Drop for Server {
         let _ = unmount(&self.mountpoint, UnmountFlags::DETACH);
         let _ = self.child.wait();
     }
+}
+
+/// What the kernel says each thread of a process waits for.
+fn waiting(pid: u32) -> String {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let read = |path: PathBuf| fs::read_to_string(path).unwrap_or_default().trim().to_string();
+    let threads =
+        tasks.map(|task| read(task.path().join("comm")) + " " + &read(task.path().join("wchan")));
+    threads.collect::<Vec<_>>().join(", ")
 }
 
 fn read_counts(path: &Path) -> Option<Counts> {

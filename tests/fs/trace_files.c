@@ -392,6 +392,12 @@ static void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode,
 #endif
 
 #if FUSE_MINOR_VERSION >= 18
+static struct statx_timestamp statx_time(const struct timespec *time)
+{
+	return (struct statx_timestamp){ .tv_sec = time->tv_sec,
+					 .tv_nsec = time->tv_nsec };
+}
+
 static void op_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask,
 		     struct fuse_file_info *fi)
 {
@@ -409,6 +415,11 @@ static void op_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask,
 		stx.stx_gid = node->attr.st_gid;
 		stx.stx_ino = ino;
 		stx.stx_size = node->attr.st_size;
+		stx.stx_blocks = node->attr.st_blocks;
+		stx.stx_blksize = node->attr.st_blksize;
+		stx.stx_atime = statx_time(&node->attr.st_atim);
+		stx.stx_mtime = statx_time(&node->attr.st_mtim);
+		stx.stx_ctime = statx_time(&node->attr.st_ctim);
 		stx.stx_btime.tv_sec = NODE_SECONDS - 1;
 		stx.stx_btime.tv_nsec = NODE_NANOSECONDS;
 	}

@@ -77,10 +77,11 @@ pub fn device() -> Result<(), String> {
 
 pub const ENABLE_URING: &str = "/sys/module/fuse/parameters/enable_uring";
 
+static RINGS: OnceLock<Result<(), String>> = OnceLock::new();
+
 /// Whether the kernel offers rings; switches them on where this user may. If
 /// not, why.
 pub fn rings() -> Result<(), String> {
-    static RINGS: OnceLock<Result<(), String>> = OnceLock::new();
     RINGS.get_or_init(offer_rings).clone()
 }
 
@@ -159,10 +160,20 @@ pub fn with_rings_off<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// Held (shared) while a mount on rings begins: the kernel looks at the
-/// parameter then, and only then. The lock is on the parameter's own file, so
-/// it holds between processes as well and leaves nothing behind.
-pub fn parameter_lock(operation: FlockOperation) -> Option<File> {
+/// To be held while a mount begins: the kernel looks at the parameter then,
+/// and only then. Sets it again if some other program has set it back.
+pub fn rings_stay_on() -> Option<File> {
+    let lock = parameter_lock(FlockOperation::LockShared);
+    let wanted = RINGS.get().is_some_and(Result::is_ok);
+    if wanted && is_root() && fs::read_to_string(ENABLE_URING).is_ok_and(|now| now.trim() == "N") {
+        fs::write(ENABLE_URING, "Y").expect("enable_uring");
+    }
+    lock
+}
+
+/// The lock is on the parameter's own file, so it holds between processes as
+/// well and leaves nothing behind.
+fn parameter_lock(operation: FlockOperation) -> Option<File> {
     let file = File::open(ENABLE_URING).ok()?;
     flock(&file, operation).expect("flock");
     Some(file)

@@ -14,14 +14,13 @@ use std::thread;
 use std::time::Duration;
 use std::{env, panic};
 
-use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use rustix::process::{kill_process, Pid, Signal};
 use tempfile::TempDir;
 
 use super::client::{eventually, PATIENCE};
-use super::machine::{parameter_lock, stock, Transport};
+use super::machine::{rings_stay_on, Transport};
 use super::process::{self, RingCounts};
 use super::trace::Trace;
 
@@ -81,7 +80,7 @@ impl Server {
 
     /// The same without asking for a transport.
     pub fn mount_expecting(self, on: Transport) -> Mount {
-        let _stays_on = parameter_lock(FlockOperation::LockShared);
+        let _stays_on = rings_stay_on();
         self.mounted(on)
     }
 
@@ -119,7 +118,7 @@ impl Server {
     /// The daemon form of `engine_ll`: waits until the parent has ended, and
     /// finds the daemon by asking it.
     pub fn mount_daemon(self, on: Transport) -> Mount {
-        let _stays_on = parameter_lock(FlockOperation::LockShared);
+        let _stays_on = rings_stay_on();
         let server = self.env("RINGFUSE_TRANSPORT", on.name());
         let (mut command, dir) = server.command(&[]);
         let status = command.status().expect("started");

@@ -15,7 +15,7 @@ use super::entry::Entry;
 use super::sqe::{self, Token};
 use super::uring::Ring;
 use super::worker::{Beginning, Worker};
-use super::{Engine, Handed};
+use super::Engine;
 use crate::errno::{Errno, Result};
 use crate::session::LoopShape;
 use crate::sys::thread::{spawn, SignalMask, Thread};
@@ -262,28 +262,54 @@ impl Keeper {
                 _ => Ok(()),
             };
         }
-        let spare = self.engine.exchange.lock().spares.pop();
-        if let Some(worker) = spare {
-            let ring = worker.ring_fd.load(Ordering::SeqCst);
-            return self.send(ring, Token::HandedOver(entry.pointer()), entry);
-        }
-        if self.engine.add_worker(Beginning::Serve(entry)).is_ok() {
+        if self.give_to_spare(entry)? {
             return Ok(());
         }
-        // As many threads as there may be: the first that is done takes it.
-        let mut exchange = self.engine.exchange.lock();
-        match exchange.spares.pop() {
-            Some(worker) => {
-                drop(exchange);
-                let ring = worker.ring_fd.load(Ordering::SeqCst);
-                self.send(ring, Token::HandedOver(entry.pointer()), entry)
+        if self.is_quickly_busy(entry.queue()) {
+            // A thread of the queue is about to be done, and takes it along.
+            self.engine.add_pending(entry);
+            if self.is_quickly_busy(entry.queue()) {
+                return Ok(());
             }
-            None => {
-                exchange.pending.push_back(Handed(entry.pointer()));
-                self.engine.pending.store(exchange.pending.len(), Ordering::Release);
-                Ok(())
-            }
+            return match self.engine.take_pending() {
+                Some(entry) => self.give_to_new_thread(entry),
+                None => Ok(()),
+            };
         }
+        self.give_to_new_thread(entry)
+    }
+
+    fn give_to_spare(&mut self, entry: &'static Entry) -> Result<bool> {
+        let spare = self.engine.exchange.lock().spares.pop();
+        let Some(worker) = spare else {
+            return Ok(false);
+        };
+        worker.expecting.store(true, Ordering::SeqCst);
+        worker.serve_queue(entry.queue());
+        let ring = worker.ring_fd.load(Ordering::SeqCst);
+        self.send(ring, Token::HandedOver(entry.pointer()), entry)?;
+        Ok(true)
+    }
+
+    fn give_to_new_thread(&mut self, entry: &'static Entry) -> Result<()> {
+        if self.engine.add_worker(Beginning::Serve(entry)).is_err() {
+            // As many threads as there may be: the first that is done takes it.
+            self.engine.add_pending(entry);
+        }
+        Ok(())
+    }
+
+    /// Whether a thread of `queue` runs a callback, or is about to, that it did
+    /// not run at the last look.
+    fn is_quickly_busy(&self, queue: u16) -> bool {
+        let lasts = |worker: &Arc<Worker>, sequence: u64| {
+            self.workers.iter().any(|(known, before)| Arc::ptr_eq(known, worker) && *before == sequence)
+        };
+        self.engine.workers.lock().iter().any(|worker| {
+            let sequence = worker.activity.sequence();
+            let expecting = worker.expecting.load(Ordering::SeqCst);
+            worker.serves(queue as usize) && (expecting || sequence % 2 == 1) && !lasts(worker, sequence)
+        })
     }
 
     fn send(&mut self, ring: i32, message: Token, entry: &Entry) -> Result<()> {
@@ -337,9 +363,11 @@ impl Keeper {
             busy |= self.grow(queue, threads);
         }
         busy |= self.engine.look_after_kicks();
-        if self.engine.pending.load(Ordering::Acquire) > 0 && self.engine.workers.lock().is_empty() {
-            if let Some(entry) = self.engine.take_pending() {
-                self.hand_over(entry)?;
+        // Nobody was done soon enough: one more thread.
+        if let Some(entry) = self.engine.take_pending() {
+            busy = true;
+            if !self.give_to_spare(entry)? {
+                self.give_to_new_thread(entry)?;
             }
         }
         busy |= !self.retry.is_empty();

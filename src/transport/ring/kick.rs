@@ -9,9 +9,10 @@
 //! takes a waiting request along. A kicker goes on until two kicks in a row
 //! brought nothing.
 //!
-//! Between two kicks it waits, so that the thread that took the request along
-//! has registered its next entry: a kick without one would wait in the FIFO
-//! itself. A kicker that is stuck that way gets help from a second one.
+//! Without an available entry a kick would wait in the FIFO itself. So a kicker
+//! waits for one first: the thread that took a request along parks it and
+//! registers another. A client's request may still be quicker than the kick; a
+//! kicker that is stuck that way gets help from another one.
 
 use super::{cpus, Engine};
 use crate::abi::kernel::{InHeader, Opcode};
@@ -25,9 +26,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Kickers of one queue, at most.
-const MAX_KICKERS: u32 = 4;
+const MAX_KICKERS: u32 = 64;
 /// What a kick's request needs to get around.
 const PAUSE: Duration = Duration::from_micros(30);
+/// Pauses without an available entry before a kicker gives up: whoever
+/// registers one will ask for a kick again.
+const PATIENCE: u32 = 100;
 
 /// The kicks of an engine.
 #[derive(Default)]
@@ -101,18 +105,23 @@ impl Engine {
         let tid = gettid();
         self.kicks.kickers.lock().push(tid);
         self.kicks.active.fetch_add(1, Ordering::SeqCst);
-        let delivered = &self.queues[queue as usize].delivered;
+        let brought_so_far = || {
+            let queue = &self.queues[queue as usize];
+            queue.delivered.load(Ordering::SeqCst) - queue.kicked.load(Ordering::SeqCst)
+        };
+        let available = || self.queues[queue as usize].available.load(Ordering::SeqCst) > 0;
         let mut in_vain = 0;
         while pinned && in_vain < 2 && !self.stopping() {
-            let before = delivered.load(Ordering::SeqCst);
-            self.kicks.count.fetch_add(1, Ordering::Relaxed);
+            if !(0..PATIENCE).any(|_| available() || { std::thread::sleep(PAUSE); false }) {
+                break;
+            }
+            let before = brought_so_far();
             if !ustat::of_device(device) {
                 break;
             }
+            self.kicks.count.fetch_add(1, Ordering::Relaxed);
             std::thread::sleep(PAUSE);
-            // The kick itself counts as one.
-            let brought = delivered.load(Ordering::SeqCst).wrapping_sub(before) > 1;
-            in_vain = if brought { 0 } else { in_vain + 1 };
+            in_vain = if brought_so_far() != before { 0 } else { in_vain + 1 };
         }
         self.kicks.active.fetch_sub(1, Ordering::SeqCst);
         self.kicks.kickers.lock().retain(|&other| other != tid);

@@ -62,8 +62,10 @@ pub const MAX_EXTRA_ENTRIES: usize = 8192;
 struct Queue {
     /// Entries that were given to the kernel and have not come back.
     available: AtomicI32,
-    /// Requests that came.
+    /// Requests that came, kicks among them.
     delivered: AtomicU64,
+    /// Kicks that came.
+    kicked: AtomicU64,
     /// An entry was registered while requests may have waited: they need a kick.
     stranded: AtomicBool,
     /// Threads that are kicking this queue.
@@ -159,6 +161,7 @@ impl Engine {
                 .map(|_| Queue {
                     available: AtomicI32::new(0),
                     delivered: AtomicU64::new(0),
+                    kicked: AtomicU64::new(0),
                     stranded: AtomicBool::new(false),
                     kickers: AtomicU32::new(0),
                 })
@@ -303,6 +306,13 @@ impl Engine {
         if self.answers.push(entry) {
             self.bell.signal();
         }
+    }
+
+    /// Lets the next thread that is done take this request.
+    fn add_pending(&self, entry: &Entry) {
+        let mut exchange = self.exchange.lock();
+        exchange.pending.push_back(Handed(entry.pointer()));
+        self.pending.store(exchange.pending.len(), Ordering::SeqCst);
     }
 
     /// A request without a thread, if there is one.

@@ -22,7 +22,7 @@ use std::collections::VecDeque;
 use std::ffi::CString;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering};
 use std::sync::Arc;
 
 /// Value of [`Worker::queue`] while the thread serves none.
@@ -31,6 +31,8 @@ const NO_QUEUE: u32 = u32::MAX;
 /// What others know of a handler thread.
 pub struct Worker {
     pub(super) activity: Activity,
+    /// Something is on its way to the thread, and its callback has not begun.
+    pub(super) expecting: AtomicBool,
     /// The entry whose callback runs.
     current: AtomicPtr<Entry>,
     /// The descriptor of its io_uring; -1 before there is one.
@@ -43,6 +45,7 @@ impl Worker {
     pub fn new() -> Self {
         Self {
             activity: Activity::default(),
+            expecting: AtomicBool::new(false),
             current: AtomicPtr::new(std::ptr::null_mut()),
             ring_fd: AtomicI32::new(-1),
             queue: AtomicU32::new(NO_QUEUE),
@@ -52,6 +55,11 @@ impl Worker {
     /// The entry whose callback runs, if one does.
     pub fn current(&self) -> Option<&'static Entry> {
         NonNull::new(self.current.load(Ordering::SeqCst)).map(Entry::from_pointer)
+    }
+
+    /// The thread serves `queue` from now on.
+    pub fn serve_queue(&self, queue: u16) {
+        self.queue.store(u32::from(queue), Ordering::Relaxed);
     }
 
     /// Whether the thread serves `queue`.
@@ -85,6 +93,7 @@ impl Engine {
     pub(super) fn serve(&self, worker: &Worker, entry: &'static Entry) -> Served {
         let header = entry.receive();
         if self.kicks.is_one_of_ours(&header) {
+            self.queue(entry).kicked.fetch_add(1, Ordering::SeqCst);
             entry.begin(&header);
             let _ = crate::session::reply::statfs(&entry.request, 0, 512, 255);
             entry.request.take_answered();
@@ -94,6 +103,7 @@ impl Engine {
         if !self.gate.pass(&worker.activity) {
             return Served::Stopped;
         }
+        worker.expecting.store(false, Ordering::SeqCst);
         worker.current.store(entry.pointer().as_ptr(), Ordering::SeqCst);
         entry.begin(&header);
         let opcode = Opcode::from_wire(header.opcode);
@@ -126,7 +136,8 @@ impl Engine {
             Beginning::Register(queue) => queue,
         };
         let worker = Arc::new(Worker::new());
-        worker.queue.store(u32::from(queue), Ordering::Relaxed);
+        worker.serve_queue(queue);
+        worker.expecting.store(matches!(beginning, Beginning::Serve(_)), Ordering::SeqCst);
         let name = CString::new(format!("fuse-ring-{queue}")).unwrap_or_default();
         let (engine, its_worker) = (self.clone(), worker.clone());
         let thread = spawn(&name, SignalMask::Handler, move || {
@@ -281,7 +292,7 @@ impl<'a> Thread<'a> {
 
     /// Binds the thread to the queue's CPU, where that is safe.
     fn pin(&mut self, queue: u16) {
-        self.worker.queue.store(u32::from(queue), Ordering::Relaxed);
+        self.worker.serve_queue(queue);
         if self.engine.pin && self.pinned_to != Some(queue) {
             self.pinned_to = cpus::pin_to(queue).then_some(queue);
         }
