@@ -95,6 +95,7 @@ impl Handle {
                 ring,
                 engine,
                 looks: Vec::new(),
+                was_available: Vec::new(),
                 workers: Vec::new(),
                 quiet: 0,
                 retry: Vec::new(),
@@ -137,6 +138,8 @@ struct Keeper {
     engine: Arc<Engine>,
     /// Per queue: what the last look saw delivered.
     looks: Vec<u64>,
+    /// Per queue: whether an entry was available then.
+    was_available: Vec<bool>,
     /// The workers as the last look saw them, and their activity.
     workers: Vec<(Arc<Worker>, u64)>,
     quiet: u32,
@@ -177,6 +180,7 @@ impl Keeper {
 
     fn serve(&mut self) -> Result<()> {
         self.looks = vec![0; self.engine.queues.len()];
+        self.was_available = vec![false; self.engine.queues.len()];
         self.ring.push(&sqe::poll(self.engine.bell.as_raw_fd(), Token::Wake))?;
         let mut next_look = Instant::now() + TICK;
         while !self.engine.stopping.load(Ordering::SeqCst) {
@@ -340,11 +344,15 @@ impl Keeper {
         }
         let mut busy = false;
         let mut stuck = Vec::new();
+        let mut still = Vec::with_capacity(self.looks.len());
         for (index, queue) in self.engine.queues.iter().enumerate() {
             let delivered = queue.delivered.load(Ordering::SeqCst);
             let moved = std::mem::replace(&mut self.looks[index], delivered) != delivered;
             busy |= moved;
-            if !moved && queue.available.load(Ordering::SeqCst) <= 0 {
+            let available = queue.available.load(Ordering::SeqCst) > 0;
+            still.push(!moved && available && self.was_available[index]);
+            self.was_available[index] = available;
+            if !moved && !available {
                 let threads = workers
                     .iter()
                     .filter(|(worker, sequence)| worker.serves(index) && lasting(worker, *sequence))
@@ -362,7 +370,7 @@ impl Keeper {
         for (queue, threads) in stuck {
             busy |= self.grow(queue, threads);
         }
-        busy |= self.engine.look_after_kicks();
+        busy |= self.engine.look_after_kicks(|queue| still[queue]);
         // Nobody was done soon enough: one more thread.
         if let Some(entry) = self.engine.take_pending() {
             busy = true;

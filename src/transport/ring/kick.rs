@@ -11,8 +11,9 @@
 //!
 //! Without an available entry a kick would wait in the FIFO itself. So a kicker
 //! waits for one first: the thread that took a request along parks it and
-//! registers another. A client's request may still be quicker than the kick; a
-//! kicker that is stuck that way gets help from another one.
+//! registers another. A client's request may still be quicker than the kick; if
+//! a queue with an available entry then stands still between two looks of the
+//! keeper, another kicker is sent, and the stuck one ends when it gets through.
 
 use super::{cpus, Engine};
 use crate::abi::kernel::{InHeader, Opcode};
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Kickers of one queue, at most.
-const MAX_KICKERS: u32 = 64;
+const MAX_KICKERS: u32 = 256;
 /// What a kick's request needs to get around.
 const PAUSE: Duration = Duration::from_micros(30);
 /// Pauses without an available entry before a kicker gives up: whoever
@@ -43,8 +44,6 @@ pub struct Kicks {
     count: AtomicU64,
     /// The mount's device number; `None`: it cannot be told.
     device: OnceCell<Option<libc::dev_t>>,
-    /// `count` at the keeper's last look.
-    seen: AtomicU64,
 }
 
 impl Kicks {
@@ -63,15 +62,15 @@ impl Kicks {
 
 impl Engine {
     /// Starts kickers where requests may be stranded; true while there are any.
-    pub(super) fn look_after_kicks(self: &Arc<Self>) -> bool {
-        let count = self.kicks.count();
-        let moved = self.kicks.seen.swap(count, Ordering::Relaxed) != count;
+    /// `stands_still` tells whether a queue had an entry available and received
+    /// nothing since the last look.
+    pub(super) fn look_after_kicks(self: &Arc<Self>, stands_still: impl Fn(usize) -> bool) -> bool {
         let mut any = false;
         for (index, queue) in self.queues.iter().enumerate() {
             let kickers = queue.kickers.load(Ordering::SeqCst);
             let stranded = queue.stranded.load(Ordering::SeqCst);
             any |= kickers > 0 || stranded;
-            let stuck = kickers > 0 && !moved && kickers < MAX_KICKERS;
+            let stuck = stands_still(index) && (1..MAX_KICKERS).contains(&kickers);
             if (stranded && kickers == 0) || stuck {
                 queue.stranded.store(false, Ordering::SeqCst);
                 self.start_kicker(index as u16);
@@ -111,6 +110,7 @@ impl Engine {
         };
         let available = || self.queues[queue as usize].available.load(Ordering::SeqCst) > 0;
         let mut in_vain = 0;
+        let mut counted = true;
         while pinned && in_vain < 2 && !self.stopping() {
             if !(0..PATIENCE).any(|_| available() || { std::thread::sleep(PAUSE); false }) {
                 break;
@@ -121,11 +121,19 @@ impl Engine {
             }
             self.kicks.count.fetch_add(1, Ordering::Relaxed);
             std::thread::sleep(PAUSE);
+            let one_less = |kickers| (kickers > 1).then(|| kickers - 1);
+            if self.queues[queue as usize].kickers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
+                // Another one goes on.
+                counted = false;
+                break;
+            }
             in_vain = if brought_so_far() != before { 0 } else { in_vain + 1 };
         }
         self.kicks.active.fetch_sub(1, Ordering::SeqCst);
         self.kicks.kickers.lock().retain(|&other| other != tid);
-        self.queues[queue as usize].kickers.fetch_sub(1, Ordering::SeqCst);
+        if counted {
+            self.queues[queue as usize].kickers.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 
     fn stopping(&self) -> bool {
