@@ -10,7 +10,7 @@ give_back() { [ "$(id -u)" != 0 ] || chown -R --reference="$top" "$build"; }
 
 if [ "$1" = --uninstall ]; then
     [ -e "$build/meson-logs/install-log.txt" ] || die "nothing to uninstall: this tree has not installed anything"
-    prefix=$(sed -n 's|/include/fuse3/fuse\.h$||p' "$build/meson-logs/install-log.txt")
+    prefix=$(sed -n 's|/include/fuse3/ringfuse\.h$||p' "$build/meson-logs/install-log.txt")
     ninja -C "$build" uninstall >/dev/null
     rmdir --ignore-fail-on-non-empty "$prefix/include/fuse3" 2>/dev/null || true
     give_back

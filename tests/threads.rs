@@ -88,7 +88,6 @@ each_transport! {
         client::eventually("idle threads to end", || {
             peak(&fs, 1, 2);
             // The main thread, the commands' one, and what the library needs.
-            eprintln!("threads {}", process::threads(fs.pid));
             process::threads(fs.pid) <= 6 + cpus().len()
         });
     }

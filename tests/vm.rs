@@ -8,9 +8,26 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// The integration tests that run in a guest as well, beside `vm/smoke`: the
-/// name of the test target and the arguments of its executable.
-const INSIDE: &[(&str, &str)] = &[("ops", "--test-threads=4")];
+/// The integration tests that `make test` runs in each guest, beside
+/// `vm/smoke`: those of the transport that is expected there.
+const SOME: &[&str] = &["ops"];
+
+/// Those that `make test-kernels` runs.
+const MOST: &[&str] = &[
+    "ops",
+    "io",
+    "dirs",
+    "locks",
+    "notify",
+    "interrupts",
+    "lifecycle",
+    "engine",
+    "threads",
+    "transport",
+];
+
+/// More possible CPUs than online ones, on two nodes.
+const SPARSE: &[&str] = &["--cpus", "4", "--online", "2", "--nodes", "2"];
 
 /// The exit status with which the lab reports its own failures and the
 /// kernel's, as opposed to those of the command.
@@ -70,20 +87,28 @@ fn test_executable(target: &str) -> String {
     path.split('"').next().unwrap().to_owned()
 }
 
-/// Runs the smoke test and the tests of `INSIDE` on a kernel, and checks that
-/// it was this kernel and that `transport` served. Says what went wrong.
-fn serves(kernel: &str, transport: &str, machine: &[&str]) -> Result<String, String> {
-    let mut options = vec!["--kernel", kernel, "--timeout", "300"];
+/// Runs the smoke test and the integration tests `tests` of a transport on a
+/// kernel, and checks that it was this kernel and that `transport` served.
+/// Says what went wrong.
+fn serves(
+    kernel: &str,
+    transport: &str,
+    machine: &[&str],
+    tests: &[&str],
+) -> Result<String, String> {
+    let limit = (180 + 120 * tests.len()).to_string();
+    let mut options = vec!["--kernel", kernel, "--timeout", &limit];
     options.extend(machine);
-    let mut command = format!("smoke {transport}");
-    let added: Vec<String> = INSIDE
+    let added: Vec<String> = tests
         .iter()
-        .map(|(target, _)| format!("{}:{target}", test_executable(target)))
+        .map(|test| format!("{}:test-{test}", test_executable(test)))
         .collect();
-    for ((target, arguments), file) in INSIDE.iter().zip(&added) {
-        options.extend(["--add", file.as_str()]);
-        command += &format!(" && {target} {arguments}");
+    let mut command = format!("failed=; smoke {transport} || failed=1\n");
+    for (test, file) in tests.iter().zip(&added) {
+        options.extend(["--add", file]);
+        command += &format!("test-{test} ::{transport} --test-threads=2 || failed=1\n");
     }
+    command += "[ -z \"$failed\" ]";
     let guest = lab(&options, &["sh", "-c", &command]);
 
     let booted = guest
@@ -102,6 +127,8 @@ fn serves(kernel: &str, transport: &str, machine: &[&str]) -> Result<String, Str
         ))
     } else if !guest.output.contains(&words) {
         Err(format!("no line \"{words}\" in the output"))
+    } else if guest.output.contains("running 0 tests") {
+        Err(format!("one of {tests:?} has no test for {transport}"))
     } else {
         Ok(guest.output)
     }
@@ -123,12 +150,7 @@ fn releases(suite: Option<&str>) -> Vec<String> {
 
 #[test]
 fn kernel_without_rings_is_served_by_dev_and_told_why() {
-    let output = serves(
-        "6.12",
-        "dev",
-        &["--cpus", "4", "--online", "2", "--nodes", "2"],
-    )
-    .unwrap_or_else(|failure| panic!("{failure}"));
+    let output = serves("6.12", "dev", SPARSE, SOME).unwrap_or_else(|failure| panic!("{failure}"));
     let reason = output
         .lines()
         .find_map(|line| line.strip_prefix("ringfuse: transport dev: "))
@@ -143,12 +165,7 @@ fn kernel_without_rings_is_served_by_dev_and_told_why() {
 fn kernel_with_rings_and_offline_cpus_is_served_by_rings() {
     let kernels = releases(Some("trixie-backports"));
     let newest = kernels.last().expect("a backported kernel in the table");
-    serves(
-        newest,
-        "ring",
-        &["--cpus", "4", "--online", "2", "--nodes", "2"],
-    )
-    .unwrap_or_else(|failure| panic!("{failure}"));
+    serves(newest, "ring", SPARSE, SOME).unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 #[test]
@@ -229,18 +246,18 @@ fn matrix() {
             .map(|n| n.parse().unwrap_or(0));
         (numbers.next(), numbers.next()) >= (Some(6u32), Some(14u32))
     };
-    let machines: &[&[&str]] = &[
-        &["--cpus", "1"],
-        &["--cpus", "4", "--online", "2", "--nodes", "2"],
-        &["--cpus", "8", "--nodes", "2"],
-        &["--cpus", "2", "--no-rings"],
+    let machines: &[(&[&str], &[&str])] = &[
+        (&["--cpus", "1"], &[]),
+        (&["--cpus", "8", "--nodes", "2"], &[]),
+        (&["--cpus", "2", "--no-rings"], &[]),
+        (SPARSE, MOST),
     ];
     let mut failures = 0;
     for release in releases(None) {
-        for machine in machines {
+        for (machine, tests) in machines {
             let rings = has_rings(&release) && !machine.contains(&"--no-rings");
             let transport = if rings { "ring" } else { "dev" };
-            let result = serves(&release, transport, machine);
+            let result = serves(&release, transport, machine, tests);
             failures += u32::from(result.is_err());
             let word = if result.is_ok() { "ok    " } else { "FAILED" };
             eprintln!("{word} {release} {transport:4} {}", machine.join(" "));

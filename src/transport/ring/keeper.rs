@@ -96,6 +96,7 @@ impl Handle {
                 engine,
                 looks: Vec::new(),
                 was_available: Vec::new(),
+                oldest_pending: None,
                 workers: Vec::new(),
                 quiet: 0,
                 retry: Vec::new(),
@@ -140,6 +141,8 @@ struct Keeper {
     looks: Vec<u64>,
     /// Per queue: whether an entry was available then.
     was_available: Vec<bool>,
+    /// The request that waited longest for a thread then.
+    oldest_pending: Option<NonNull<Entry>>,
     /// The workers as the last look saw them, and their activity.
     workers: Vec<(Arc<Worker>, u64)>,
     quiet: u32,
@@ -371,19 +374,28 @@ impl Keeper {
             busy |= self.grow(queue, threads);
         }
         busy |= self.engine.look_after_kicks(|queue| still[queue]);
-        // Nobody was done soon enough: one more thread.
-        if let Some(entry) = self.engine.take_pending() {
-            busy = true;
-            if !self.give_to_spare(entry)? {
-                self.give_to_new_thread(entry)?;
-            }
-        }
+        busy |= self.look_after_pending()?;
         busy |= !self.retry.is_empty();
         self.quiet = if busy { 0 } else { self.quiet.saturating_add(1) };
         if self.quiet == QUIET_TICKS {
             self.engine.keeper_asleep.store(true, Ordering::SeqCst);
         }
         Ok(())
+    }
+
+    /// Adds a thread if the oldest request without one has waited since the last
+    /// look; true while any waits.
+    fn look_after_pending(&mut self) -> Result<bool> {
+        let oldest = self.engine.oldest_pending();
+        let before = std::mem::replace(&mut self.oldest_pending, oldest);
+        if oldest.is_some() && before == oldest {
+            if let Some(entry) = self.engine.take_pending() {
+                if !self.give_to_spare(entry)? {
+                    self.give_to_new_thread(entry)?;
+                }
+            }
+        }
+        Ok(oldest.is_some())
     }
 
     /// All threads of `queue` last: as many again. False if there can be no more.

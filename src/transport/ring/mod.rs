@@ -315,6 +315,11 @@ impl Engine {
         self.pending.store(exchange.pending.len(), Ordering::SeqCst);
     }
 
+    /// The request that has waited longest for a thread.
+    fn oldest_pending(&self) -> Option<NonNull<Entry>> {
+        self.exchange.lock().pending.front().map(|&Handed(entry)| entry)
+    }
+
     /// A request without a thread, if there is one.
     fn take_pending(&self) -> Option<&'static Entry> {
         if self.pending.load(Ordering::Acquire) == 0 {
