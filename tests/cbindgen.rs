@@ -107,6 +107,8 @@ const HIGH_LEVEL_HEADER: &str = "
 #if __has_include(<fuse.h>)
 #include <fuse.h>
 #else
+struct fuse_config;
+struct fuse_operations;
 typedef int (*fuse_fill_dir_t)(void *, const char *, const struct stat *, off_t, unsigned int);
 #endif
 ";

@@ -29,9 +29,9 @@ fn timeout(seconds: f64) -> (u64, u32) {
     if seconds.is_nan() || seconds <= 0.0 {
         return (0, 0);
     }
-    // `as` saturates.
-    let whole = seconds.trunc();
-    (whole as u64, (((seconds - whole) * 1e9) as u32).min(999_999_999))
+    // `as` saturates, also for what is left of an immense number.
+    let whole = seconds as u64;
+    (whole, (((seconds - whole as f64) * 1e9) as u32).min(999_999_999))
 }
 
 /// A device number as the kernel packs it into 32 bits.

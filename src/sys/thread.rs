@@ -9,6 +9,17 @@ pub fn gettid() -> i32 {
     unsafe { libc::syscall(libc::SYS_gettid) as i32 }
 }
 
+/// Whether thread `tid` of this process sleeps, says the kernel; false if it
+/// cannot be told.
+pub fn is_asleep(tid: i32) -> bool {
+    let Ok(stat) = std::fs::read(format!("/proc/self/task/{tid}/stat")) else {
+        return false;
+    };
+    // The state is behind the name, which is in parentheses and may hold any byte.
+    let state = stat.iter().rposition(|&byte| byte == b')').and_then(|end| stat.get(end + 2));
+    matches!(state, Some(b'S' | b'D'))
+}
+
 /// getuid(2).
 pub fn getuid() -> libc::uid_t {
     // SAFETY: no memory involved.

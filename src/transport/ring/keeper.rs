@@ -14,6 +14,7 @@
 use super::entry::Entry;
 use super::sqe::{self, Token};
 use super::uring::Ring;
+use super::watch::Watch;
 use super::worker::{Beginning, Worker};
 use super::Engine;
 use crate::errno::{Errno, Result};
@@ -30,6 +31,8 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(1);
 /// Looks without any movement before the keeper goes to sleep.
 const QUIET_TICKS: u32 = 50;
+/// Looks for which a request may wait for a thread that is about to be done.
+const PENDING_LOOKS: u32 = 2;
 /// Completions that may wait; the kernel keeps more than these on a list.
 const COMPLETIONS: u32 = 4096;
 
@@ -94,10 +97,9 @@ impl Handle {
             let mut keeper = Keeper {
                 ring,
                 engine,
-                looks: Vec::new(),
-                was_available: Vec::new(),
+                watch: Watch::default(),
                 oldest_pending: None,
-                workers: Vec::new(),
+                pending_for: 0,
                 quiet: 0,
                 retry: Vec::new(),
             };
@@ -137,14 +139,11 @@ impl Handle {
 struct Keeper {
     ring: Ring,
     engine: Arc<Engine>,
-    /// Per queue: what the last look saw delivered.
-    looks: Vec<u64>,
-    /// Per queue: whether an entry was available then.
-    was_available: Vec<bool>,
+    watch: Watch,
     /// The request that waited longest for a thread then.
     oldest_pending: Option<NonNull<Entry>>,
-    /// The workers as the last look saw them, and their activity.
-    workers: Vec<(Arc<Worker>, u64)>,
+    /// Looks since it became that.
+    pending_for: u32,
     quiet: u32,
     /// Registrations that the kernel was not ready for.
     retry: Vec<&'static Entry>,
@@ -182,8 +181,6 @@ impl Keeper {
     }
 
     fn serve(&mut self) -> Result<()> {
-        self.looks = vec![0; self.engine.queues.len()];
-        self.was_available = vec![false; self.engine.queues.len()];
         self.ring.push(&sqe::poll(self.engine.bell.as_raw_fd(), Token::Wake))?;
         let mut next_look = Instant::now() + TICK;
         while !self.engine.stopping.load(Ordering::SeqCst) {
@@ -309,14 +306,7 @@ impl Keeper {
     /// Whether a thread of `queue` runs a callback, or is about to, that it did
     /// not run at the last look.
     fn is_quickly_busy(&self, queue: u16) -> bool {
-        let lasts = |worker: &Arc<Worker>, sequence: u64| {
-            self.workers.iter().any(|(known, before)| Arc::ptr_eq(known, worker) && *before == sequence)
-        };
-        self.engine.workers.lock().iter().any(|worker| {
-            let sequence = worker.activity.sequence();
-            let expecting = worker.expecting.load(Ordering::SeqCst);
-            worker.serves(queue as usize) && (expecting || sequence % 2 == 1) && !lasts(worker, sequence)
-        })
+        self.engine.workers.lock().iter().any(|worker| worker.serves(queue) && worker.is_quickly_busy())
     }
 
     fn send(&mut self, ring: i32, message: Token, entry: &Entry) -> Result<()> {
@@ -328,52 +318,16 @@ impl Keeper {
         for entry in std::mem::take(&mut self.retry) {
             self.ring.push(&sqe::register(entry))?;
         }
-        let workers: Vec<(Arc<Worker>, u64)> = self
-            .engine
-            .workers
-            .lock()
-            .iter()
-            .map(|worker| (worker.clone(), worker.activity.sequence()))
-            .collect();
-        let lasting = |worker: &Arc<Worker>, sequence: u64| {
-            sequence % 2 == 1
-                && self.workers.iter().any(|(known, before)| Arc::ptr_eq(known, worker) && *before == sequence)
-        };
-        let mut held_up = Vec::new();
-        for (worker, sequence) in &workers {
-            if lasting(worker, *sequence) {
-                held_up.extend(worker.current().filter(|entry| entry.request.take_answered()));
-            }
-        }
-        let mut busy = false;
-        let mut stuck = Vec::new();
-        let mut still = Vec::with_capacity(self.looks.len());
-        for (index, queue) in self.engine.queues.iter().enumerate() {
-            let delivered = queue.delivered.load(Ordering::SeqCst);
-            let moved = std::mem::replace(&mut self.looks[index], delivered) != delivered;
-            busy |= moved;
-            let available = queue.available.load(Ordering::SeqCst) > 0;
-            still.push(!moved && available && self.was_available[index]);
-            self.was_available[index] = available;
-            if !moved && !available {
-                let threads = workers
-                    .iter()
-                    .filter(|(worker, sequence)| worker.serves(index) && lasting(worker, *sequence))
-                    .count();
-                if threads > 0 {
-                    stuck.push((index as u16, threads));
-                }
-            }
-        }
-        self.workers = workers;
-        for entry in held_up {
+        let findings = self.watch.look(&self.engine);
+        let mut busy = findings.moved;
+        for entry in findings.held_up {
             // Its callback goes on after the answer: the client need not wait.
             self.commit(entry)?;
         }
-        for (queue, threads) in stuck {
+        for (queue, threads) in findings.grow {
             busy |= self.grow(queue, threads);
         }
-        busy |= self.engine.look_after_kicks(|queue| still[queue]);
+        busy |= self.engine.look_after_kicks(|queue| findings.still[queue]);
         busy |= self.look_after_pending()?;
         busy |= !self.retry.is_empty();
         self.quiet = if busy { 0 } else { self.quiet.saturating_add(1) };
@@ -383,12 +337,13 @@ impl Keeper {
         Ok(())
     }
 
-    /// Adds a thread if the oldest request without one has waited since the last
-    /// look; true while any waits.
+    /// Adds a thread if the oldest request without one has waited for some
+    /// looks; true while any waits.
     fn look_after_pending(&mut self) -> Result<bool> {
         let oldest = self.engine.oldest_pending();
         let before = std::mem::replace(&mut self.oldest_pending, oldest);
-        if oldest.is_some() && before == oldest {
+        self.pending_for = if before == oldest { self.pending_for + 1 } else { 0 };
+        if self.pending_for >= PENDING_LOOKS {
             if let Some(entry) = self.engine.take_pending() {
                 if !self.give_to_spare(entry)? {
                     self.give_to_new_thread(entry)?;
@@ -398,7 +353,7 @@ impl Keeper {
         Ok(oldest.is_some())
     }
 
-    /// All threads of `queue` last: as many again. False if there can be no more.
+    /// More threads for `queue`. False if there can be no more.
     fn grow(&mut self, queue: u16, threads: usize) -> bool {
         if self.engine.shape == LoopShape::Serial {
             return false;

@@ -30,6 +30,7 @@ mod kick;
 mod serial;
 mod sqe;
 mod uring;
+mod watch;
 mod worker;
 
 use crate::errno::{Errno, Result};

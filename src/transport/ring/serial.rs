@@ -41,7 +41,7 @@ impl SerialLoop {
     pub fn new(engine: &Engine, entries: &[&'static Entry]) -> Result<Self> {
         let ring = Ring::new(engine.fuse_fd, COMPLETIONS)?;
         let worker = Arc::new(Worker::new());
-        worker.ring_fd.store(ring.as_raw_fd(), Ordering::SeqCst);
+        worker.runs_here(ring.as_raw_fd());
         engine.workers.lock().push(worker.clone());
         Ok(Self {
             ring,
@@ -201,7 +201,7 @@ impl SerialLoop {
     /// ring is given up with its entries, and new ones are registered here.
     fn move_to_this_thread(&mut self, engine: &Arc<Engine>) -> Result<()> {
         let ring = Ring::new(engine.fuse_fd, COMPLETIONS)?;
-        self.worker.ring_fd.store(ring.as_raw_fd(), Ordering::SeqCst);
+        self.worker.runs_here(ring.as_raw_fd());
         self.ring = ring;
         self.tid = gettid();
         self.watching = [false; 2];

@@ -17,12 +17,12 @@ use crate::abi::kernel::Opcode;
 use crate::errno::{Errno, Result};
 use crate::session::decode::fixed_len;
 use crate::session::dispatch::dispatch;
-use crate::sys::thread::{spawn, SignalMask};
+use crate::sys::thread::{gettid, spawn, SignalMask};
 use std::collections::VecDeque;
 use std::ffi::CString;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
 
 /// Value of [`Worker::queue`] while the thread serves none.
@@ -38,6 +38,10 @@ pub struct Worker {
     /// The descriptor of its io_uring; -1 before there is one.
     pub(super) ring_fd: AtomicI32,
     queue: AtomicU32,
+    tid: AtomicI32,
+    /// The keeper's last look: the activity it saw, and how often it was the same.
+    seen: AtomicU64,
+    looks: AtomicU32,
 }
 
 impl Worker {
@@ -49,7 +53,16 @@ impl Worker {
             current: AtomicPtr::new(std::ptr::null_mut()),
             ring_fd: AtomicI32::new(-1),
             queue: AtomicU32::new(NO_QUEUE),
+            tid: AtomicI32::new(0),
+            seen: AtomicU64::new(0),
+            looks: AtomicU32::new(0),
         }
+    }
+
+    /// The calling thread is this worker, and has the io_uring `ring_fd`.
+    pub fn runs_here(&self, ring_fd: RawFd) {
+        self.tid.store(gettid(), Ordering::SeqCst);
+        self.ring_fd.store(ring_fd, Ordering::SeqCst);
     }
 
     /// The entry whose callback runs, if one does.
@@ -63,8 +76,39 @@ impl Worker {
     }
 
     /// Whether the thread serves `queue`.
-    pub fn serves(&self, queue: usize) -> bool {
-        self.queue.load(Ordering::Relaxed) == queue as u32
+    pub fn serves(&self, queue: u16) -> bool {
+        self.queue.load(Ordering::Relaxed) == u32::from(queue)
+    }
+
+    /// The queue that the thread serves.
+    pub fn queue(&self) -> Option<usize> {
+        match self.queue.load(Ordering::Relaxed) {
+            NO_QUEUE => None,
+            queue => Some(queue as usize),
+        }
+    }
+
+    /// For how many looks of the keeper, before this one, the thread has been in
+    /// the callback that it is in now; 0 outside of one.
+    pub fn looks_in_same_callback(&self) -> u32 {
+        let sequence = self.activity.sequence();
+        let same = self.seen.swap(sequence, Ordering::Relaxed) == sequence && sequence % 2 == 1;
+        let looks = if same { self.looks.load(Ordering::Relaxed) + 1 } else { 0 };
+        self.looks.store(looks, Ordering::Relaxed);
+        looks
+    }
+
+    /// Whether the thread runs a callback, or is about to, that the keeper's
+    /// last look did not see.
+    pub fn is_quickly_busy(&self) -> bool {
+        let sequence = self.activity.sequence();
+        self.expecting.load(Ordering::SeqCst) || (sequence % 2 == 1 && sequence != self.seen.load(Ordering::Relaxed))
+    }
+
+    /// Whether the kernel has the thread asleep, rather than running or waiting
+    /// for a CPU.
+    pub fn sleeps(&self) -> bool {
+        crate::sys::thread::is_asleep(self.tid.load(Ordering::Relaxed))
     }
 }
 
@@ -171,7 +215,7 @@ impl<'a> Thread<'a> {
                 return;
             }
         };
-        worker.ring_fd.store(ring.as_raw_fd(), Ordering::SeqCst);
+        worker.runs_here(ring.as_raw_fd());
         let mut this = Self { engine, worker, ring, waiting: VecDeque::new(), pinned_to: None };
         match beginning {
             Beginning::Serve(entry) => {

@@ -1,0 +1,96 @@
+//! What the keeper sees when it looks, and what it makes of it.
+//!
+//! A look compares the counters of queues and handler threads with those of the
+//! look before. Nothing is asked of the threads; they count in their own cache
+//! lines. Only for a thread that seems to hold its queue up the kernel is asked
+//! whether it sleeps or merely waits for a CPU, where more threads would not
+//! help.
+
+use super::entry::Entry;
+use super::worker::Worker;
+use super::Engine;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+
+/// Looks after which a callback that computes counts as lasting.
+const PATIENCE_WITH_RUNNING: u32 = 4;
+/// Sightings of a queue without an available entry whose threads sleep, before
+/// it gets another thread although requests go through.
+const SATURATED: u32 = 4;
+
+/// What the last look saw.
+#[derive(Default)]
+pub struct Watch {
+    queues: Vec<SeenQueue>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct SeenQueue {
+    delivered: u64,
+    available: bool,
+    /// How often it was seen saturated with sleeping threads, lately.
+    saturated: u32,
+}
+
+/// What is to be done.
+#[derive(Default)]
+pub struct Findings {
+    /// Answered entries whose callback goes on: to be committed.
+    pub held_up: Vec<&'static Entry>,
+    /// Queues that need more threads, and how many.
+    pub grow: Vec<(u16, usize)>,
+    /// Queues that had an entry available all the time and received nothing.
+    pub still: Vec<bool>,
+    /// Whether anything moved.
+    pub moved: bool,
+}
+
+impl Watch {
+    /// Looks at every queue and every handler thread.
+    pub fn look(&mut self, engine: &Engine) -> Findings {
+        let workers: Vec<Arc<Worker>> = engine.workers.lock().clone();
+        self.queues.resize(engine.queues.len(), SeenQueue::default());
+        let mut findings = Findings::default();
+        let mut lasting = vec![0; self.queues.len()];
+        let mut asleep = vec![(0, 0); self.queues.len()];
+        for worker in &workers {
+            let looks = worker.looks_in_same_callback();
+            if looks > 0 {
+                findings.held_up.extend(worker.current().filter(|entry| entry.request.take_answered()));
+            }
+            let Some(queue) = worker.queue() else { continue };
+            let dry = engine.queues[queue].available.load(Ordering::SeqCst) <= 0;
+            if dry && worker.activity.is_busy() {
+                let sleeps = worker.sleeps();
+                let (sleeping, busy) = &mut asleep[queue];
+                *sleeping += usize::from(sleeps);
+                *busy += 1;
+                if looks >= if sleeps { 1 } else { PATIENCE_WITH_RUNNING } {
+                    lasting[queue] += 1;
+                }
+            }
+        }
+        for (index, (seen, queue)) in self.queues.iter_mut().zip(&engine.queues).enumerate() {
+            let delivered = queue.delivered.load(Ordering::SeqCst);
+            let available = queue.available.load(Ordering::SeqCst) > 0;
+            let moved = seen.delivered != delivered;
+            findings.moved |= moved;
+            findings.still.push(!moved && available && seen.available);
+            let (sleeping, busy) = asleep[index];
+            seen.saturated = match (available, 2 * sleeping > busy) {
+                (false, true) => seen.saturated + 1,
+                _ => seen.saturated.saturating_sub(1),
+            };
+            if !available && lasting[index] > 0 && lasting[index] == busy {
+                // All of them: as many again.
+                findings.grow.push((index as u16, lasting[index]));
+                seen.saturated = 0;
+            } else if seen.saturated >= SATURATED {
+                findings.grow.push((index as u16, 1));
+                seen.saturated = 0;
+            }
+            (seen.delivered, seen.available) = (delivered, available);
+        }
+        findings
+    }
+}
