@@ -4,9 +4,11 @@
 //! when the C part is linked, which forwards to whatever the program set with
 //! `fuse_set_log_func`; without it (cargo tests, the command line tool) lines
 //! go to standard error. Any thread may log.
+#![allow(unsafe_code)] // the sink is a C function
 
-use std::ffi::{c_char, c_int, CString};
+use std::ffi::{c_char, c_int, CStr, CString};
 use std::fmt::Arguments;
+use std::io::Write;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// `enum fuse_log_level`.
@@ -29,7 +31,10 @@ pub enum Level {
 pub type Sink = extern "C" fn(level: c_int, message: *const c_char);
 
 extern "C" fn to_stderr(_level: c_int, message: *const c_char) {
-    crate::sys::write_stderr(message);
+    // SAFETY: a sink's contract: a C string that lives during the call.
+    let text = unsafe { CStr::from_ptr(message) };
+    // What cannot be written is nobody's to tell.
+    let _ = std::io::stderr().write_all(text.to_bytes());
 }
 
 static SINK: AtomicPtr<()> = AtomicPtr::new(std::ptr::null_mut());
@@ -44,7 +49,8 @@ fn sink() -> Sink {
     if pointer.is_null() {
         to_stderr
     } else {
-        crate::sys::sink_from_pointer(pointer)
+        // SAFETY: `set_sink` is the only writer of the pointer, and stored a `Sink`.
+        unsafe { std::mem::transmute::<*mut (), Sink>(pointer) }
     }
 }
 

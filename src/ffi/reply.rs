@@ -214,7 +214,7 @@ pub unsafe extern "C" fn fuse_req_getgroups(req: Req, size: c_int, list: *mut li
 #[no_mangle]
 pub unsafe extern "C" fn fuse_req_interrupt_func(req: Req, func: Option<InterruptFunc>, data: *mut c_void) {
     // SAFETY: the caller's promise.
-    unsafe { request(req) }.set_interrupt_hook(func, data);
+    unsafe { request(req).set_interrupt_hook(func, data) };
 }
 
 /// # Safety

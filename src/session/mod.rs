@@ -235,11 +235,14 @@ impl Session {
     }
 
     /// Asks every loop of the session to return. Async-signal-safe.
+    #[allow(unsafe_code)]
     pub fn exit(&self) {
         self.exited.store(true, Ordering::SeqCst);
         self.wakeup.signal();
         self.ringing.fetch_add(1, Ordering::SeqCst);
-        crate::sys::wake::ring_alarm(self.alarm_pointer.load(Ordering::SeqCst));
+        // SAFETY: the alarm is in an Arc of ours; whoever replaces it has set the
+        // pointer to null and waited for `ringing` to be 0.
+        unsafe { crate::sys::wake::ring_alarm(self.alarm_pointer.load(Ordering::SeqCst)) };
         self.ringing.fetch_sub(1, Ordering::SeqCst);
     }
 

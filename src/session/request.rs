@@ -240,12 +240,16 @@ impl Request {
 
     /// Sets what to call on an interrupt (`None`: nothing); calls it at once if
     /// the request is interrupted already.
-    pub fn set_interrupt_hook(&self, func: Option<InterruptFunc>, data: *mut c_void) {
+    ///
+    /// # Safety
+    /// `func` may be called with this request and `data`, from any thread, until
+    /// the request is answered.
+    pub unsafe fn set_interrupt_hook(&self, func: Option<InterruptFunc>, data: *mut c_void) {
         let hook = self.hook.lock();
         hook.set(func.map(|func| InterruptHook { func, data }));
         self.has_hook.store(func.is_some(), Ordering::Release);
         if let (Some(func), true) = (func, self.is_interrupted()) {
-            // SAFETY: as in `interrupt`.
+            // SAFETY: the caller's promise.
             unsafe { func(self.as_c(), data) };
         }
     }

@@ -84,13 +84,13 @@ fn serial(session: &Arc<Session>) -> Result<()> {
                     buffer.resize(session.buffer_size(), 0);
                 }
                 if let Some(engine) = session.engine() {
-                    session.slots.put_back(slot.cast());
+                    session.slots.put_back(slot);
                     return engine.run_serial();
                 }
             }
         }
     }
-    session.slots.put_back(slot.cast());
+    session.slots.put_back(slot);
     Ok(())
 }
 
@@ -229,7 +229,7 @@ impl Pool {
                 break Ok(());
             }
         };
-        session.slots.put_back(slot.cast());
+        session.slots.put_back(slot);
         result
     }
 

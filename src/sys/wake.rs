@@ -116,9 +116,11 @@ impl Drop for Alarm {
 
 /// Rings the alarm behind a pointer that a session published; null: none.
 /// Async-signal-safe.
-pub fn ring_alarm(alarm: *const Alarm) {
-    // SAFETY: the session keeps the alarm it published in an Arc until it
-    // publishes another one or is destroyed.
+///
+/// # Safety
+/// The alarm is not dropped meanwhile.
+pub unsafe fn ring_alarm(alarm: *const Alarm) {
+    // SAFETY: the caller's promise.
     if let Some(alarm) = unsafe { alarm.as_ref() } {
         alarm.ring();
     }

@@ -17,6 +17,7 @@ use crate::session::Session;
 use parking_lot::Mutex;
 use std::io::IoSlice;
 use std::os::fd::RawFd;
+use std::ptr::NonNull;
 use zerocopy::FromBytes;
 
 /// Where the answer of a READ may be built in the receive buffer: behind any
@@ -42,18 +43,18 @@ pub struct Slots {
     // Boxed: C holds pointers to them.
     #[allow(clippy::vec_box)]
     all: Mutex<Vec<Box<Slot>>>,
-    free: Mutex<Vec<SlotPointer>>,
+    free: Mutex<Vec<OwnedSlot>>,
 }
 
-#[derive(Clone, Copy)]
-struct SlotPointer(*mut Slot);
-// SAFETY: a pointer in the free list is owned by the list.
-unsafe impl Send for SlotPointer {}
+/// The right to put a request into a slot, which lives as long as its session.
+pub struct OwnedSlot(NonNull<Slot>);
+// SAFETY: whoever has the value is alone with the slot.
+unsafe impl Send for OwnedSlot {}
 
 impl Slots {
     /// A free slot, owned by the caller.
-    pub fn take(&self) -> *mut Slot {
-        if let Some(SlotPointer(slot)) = self.free.lock().pop() {
+    pub fn take(&self) -> OwnedSlot {
+        if let Some(slot) = self.free.lock().pop() {
             return slot;
         }
         let mut slot = Box::new(Slot {
@@ -62,23 +63,29 @@ impl Slots {
             buffer_len: 0,
             message_len: 0,
         });
-        let pointer = std::ptr::from_mut(slot.as_mut());
+        let owned = OwnedSlot(NonNull::from(slot.as_mut()));
         self.all.lock().push(slot);
-        pointer
+        owned
     }
 
-    /// Gives a slot back; the caller owns it.
-    pub fn put_back(&self, request: Req) {
-        self.free.lock().push(SlotPointer(request.cast()));
+    /// Gives a slot back.
+    pub fn put_back(&self, slot: OwnedSlot) {
+        self.free.lock().push(slot);
+    }
+
+    /// Gives the slot of a request back that was parked and is answered.
+    pub fn recycle(&self, request: Req) {
+        if let Some(slot) = NonNull::new(request.cast()) {
+            self.put_back(OwnedSlot(slot));
+        }
     }
 
     /// Calls `f` on every request until it returns true.
     pub fn any(&self, mut f: impl FnMut(&Request) -> bool) -> bool {
         // Collected first: `f` may call into the filesystem, which may answer.
-        let all: Vec<SlotPointer> =
-            self.all.lock().iter().map(|slot| SlotPointer(std::ptr::from_ref(slot.as_ref()).cast_mut())).collect();
+        let all: Vec<*const Slot> = self.all.lock().iter().map(|slot| std::ptr::from_ref(slot.as_ref())).collect();
         // SAFETY: slots live as long as the session; requests are shared.
-        all.into_iter().any(|SlotPointer(slot)| f(unsafe { &(*slot).request }))
+        all.into_iter().any(|slot| f(unsafe { &(*slot).request }))
     }
 
     /// Requests served so far.
@@ -144,9 +151,9 @@ pub fn opcode_of(message: &[u8]) -> Option<Opcode> {
 
 /// Serves one message with `slot`, which the caller owns; returns the slot to
 /// use next (another one if the request was parked).
-pub fn serve(session: &Session, fd: RawFd, buffer: &mut [u8], len: usize, slot: *mut Slot) -> *mut Slot {
-    // SAFETY: the caller owns the slot.
-    let slot_ref = unsafe { &mut *slot };
+pub fn serve(session: &Session, fd: RawFd, buffer: &mut [u8], len: usize, mut slot: OwnedSlot) -> OwnedSlot {
+    // SAFETY: owned.
+    let slot_ref = unsafe { slot.0.as_mut() };
     slot_ref.buffer = buffer.as_mut_ptr();
     slot_ref.buffer_len = buffer.len();
     slot_ref.message_len = len;
@@ -156,22 +163,22 @@ pub fn serve(session: &Session, fd: RawFd, buffer: &mut [u8], len: usize, slot: 
 /// As [`serve`], for a message in memory that is not the library's (the
 /// program's own loop).
 pub fn serve_foreign(session: &Session, fd: RawFd, message: &[u8]) {
-    let slot = session.slots.take();
-    // SAFETY: just taken.
-    unsafe { (*slot).buffer = std::ptr::null_mut() };
+    let mut slot = session.slots.take();
+    // SAFETY: owned.
+    unsafe { slot.0.as_mut() }.buffer = std::ptr::null_mut();
     let next = serve_message(session, fd, message, slot);
-    session.slots.put_back(next.cast());
+    session.slots.put_back(next);
 }
 
-fn serve_message(session: &Session, fd: RawFd, message: &[u8], slot: *mut Slot) -> *mut Slot {
+fn serve_message(session: &Session, fd: RawFd, message: &[u8], mut slot: OwnedSlot) -> OwnedSlot {
     let Ok((header, body)) = InHeader::read_from_prefix(message) else {
         return slot;
     };
     let route = if session.custom_io().is_some() { Route::Custom(fd) } else { Route::Dev(fd) };
-    // SAFETY: the caller owns the slot.
-    unsafe { (*slot).request.begin(session, route, &header) };
+    // SAFETY: owned.
+    unsafe { slot.0.as_mut() }.request.begin(session, route, &header);
     // SAFETY: from here on the request is shared.
-    let request = unsafe { &(*slot).request };
+    let request = unsafe { &slot.0.as_ref().request };
     let opcode = Opcode::from_wire(header.opcode);
     let cut = opcode.map_or(0, |opcode| fixed_len(opcode, session.dialect()));
     if header.len as usize == message.len() && cut <= body.len() {

@@ -164,6 +164,6 @@ fn finish(req: &Request) {
     let session = req.session();
     let slot = req.as_c();
     if req.finish() {
-        session.slots.put_back(slot);
+        session.slots.recycle(slot);
     }
 }

@@ -15,7 +15,7 @@ use super::Engine;
 use crate::errno::{Errno, Result};
 use crate::sys::fd;
 use crate::sys::thread::gettid;
-use crate::transport::dev::{self, Received, Slot};
+use crate::transport::dev::{self, OwnedSlot, Received};
 use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
@@ -110,7 +110,7 @@ impl SerialLoop {
                 slot = self.read_device(engine, &mut buffer, slot)?;
             }
         }
-        session.slots.put_back(slot.cast());
+        session.slots.put_back(slot);
         Ok(())
     }
 
@@ -175,7 +175,7 @@ impl SerialLoop {
 
     /// Serves what `/dev/fuse` has: forgets, interrupts, and requests from
     /// before the rings.
-    fn read_device(&mut self, engine: &Engine, buffer: &mut Vec<u8>, mut slot: *mut Slot) -> Result<*mut Slot> {
+    fn read_device(&mut self, engine: &Engine, buffer: &mut [u8], mut slot: OwnedSlot) -> Result<OwnedSlot> {
         let session = &engine.session;
         while !session.exited() {
             match dev::receive(session, engine.fuse_fd, buffer) {
