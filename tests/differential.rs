@@ -21,7 +21,7 @@ mod differential {
     pub mod tree;
 }
 
-use differential::client::{Client, FAILED};
+use differential::client::{Cache, Client, FAILED};
 use differential::generator::generate;
 use differential::ops::Op;
 use differential::server::{scratch, watch, Counts, Library, Programs};
@@ -43,8 +43,7 @@ const LEAST: u64 = 50;
 struct Profile {
     name: &'static str,
     options: &'static str,
-    /// Written data may stay in the kernel's cache for a while.
-    writeback: bool,
+    cache: Cache,
 }
 
 #[derive(Clone, Copy)]
@@ -74,12 +73,12 @@ struct Run {
 
 #[test]
 fn uncached() {
-    compare(&Profile { name: "uncached", options: "cache=never,timeout=0", writeback: false });
+    compare(&Profile { name: "uncached", options: "cache=never,timeout=0", cache: Cache::Nothing });
 }
 
 #[test]
 fn cached() {
-    compare(&Profile { name: "cached", options: "cache=auto", writeback: false });
+    compare(&Profile { name: "cached", options: "cache=auto", cache: Cache::Reads });
 }
 
 #[test]
@@ -87,7 +86,7 @@ fn writeback() {
     // Not cache=always: the kernel notices changes of a directory it has cached
     // by a time of coarse steps, so when it does is a matter of luck.
     let options = "cache=auto,timeout=86400,writeback";
-    compare(&Profile { name: "writeback", options, writeback: true });
+    compare(&Profile { name: "writeback", options, cache: Cache::ReadsAndWrites });
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -161,7 +160,7 @@ fn rehearse(seed: u64, count: usize, scratch: &Path) -> Vec<Op> {
     sys::clear_umask();
     let stage = scratch.join("rehearsal");
     fs::create_dir_all(stage.join("top")).expect("room on tmpfs");
-    let mut client = Client::new(&stage, "top", false);
+    let mut client = Client::new(&stage, "top", Cache::Nothing);
     let plan = generate(seed, count, |op| !client.run(op).starts_with(FAILED));
     fs::remove_dir_all(&stage).expect("the rehearsal's files can be removed");
     plan
@@ -196,7 +195,7 @@ fn run(
     let (counts, _) =
         server.finish().unwrap_or_else(|error| panic!("{}: {variant}: {error}", profile.name));
     // With a write-back cache the time of the last write-back may win.
-    let tree = tree::read(&backing, !profile.writeback);
+    let tree = tree::read(&backing, profile.cache != Cache::ReadsAndWrites);
     fs::remove_dir_all(&backing).expect("the backing directory can be removed");
     Run { records, tree, counts }
 }
@@ -219,7 +218,7 @@ fn perform(
             .map(|(client, plan)| {
                 scope.spawn(move || {
                     let mut client =
-                        Client::new(mountpoint, &format!("client{client}/top"), profile.writeback);
+                        Client::new(mountpoint, &format!("client{client}/top"), profile.cache);
                     let record = |op| {
                         progress.fetch_add(1, Ordering::Relaxed);
                         client.run(op)

@@ -298,6 +298,11 @@ impl Session {
         *self.shape.lock()
     }
 
+    /// Whether [`Session::engine`] has something to say; cheap.
+    pub fn has_engine(&self) -> bool {
+        self.serving.load(Ordering::Relaxed) == stats::Serving::Ring as u32
+    }
+
     /// The ring engine, once INIT settled on rings.
     pub fn engine(&self) -> Option<Arc<Engine>> {
         self.engine.lock().clone()

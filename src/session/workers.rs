@@ -83,7 +83,7 @@ fn serial(session: &Arc<Session>) -> Result<()> {
                 if buffer.len() < session.buffer_size() {
                     buffer.resize(session.buffer_size(), 0);
                 }
-                if let Some(engine) = session.engine() {
+                if let Some(engine) = session.has_engine().then(|| session.engine()).flatten() {
                     session.slots.put_back(slot);
                     return engine.run_serial();
                 }
@@ -218,7 +218,7 @@ impl Pool {
                 self.grow(this);
             }
             {
-                let engine = session.engine();
+                let engine = session.has_engine().then(|| session.engine()).flatten();
                 let _permit = engine.as_ref().and_then(|engine| engine.permit());
                 slot = dev::serve(session, fd, &mut buffer, len, slot);
             }

@@ -14,11 +14,22 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+/// Which data the kernel keeps: it decides when the server gets to know of
+/// reads and writes, and thus which times can be predicted.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Cache {
+    Nothing,
+    /// It may still be reading ahead when a call has returned.
+    Reads,
+    /// It writes back when it likes, and keeps the modification times itself.
+    ReadsAndWrites,
+}
+
 /// A client that owns one directory and everything below it.
 pub struct Client {
     mountpoint: CString,
     root: CString,
-    settle: bool,
+    cache: Cache,
     files: [Option<OwnedFd>; FILE_SLOTS],
     dirs: [Option<OwnedFd>; DIR_SLOTS],
     ranks: HashMap<u64, usize>,
@@ -58,17 +69,13 @@ fn unlock(fd: &OwnedFd) {
 
 impl Client {
     /// A client in the directory `root` of the mount.
-    ///
-    /// `settle`: the mount caches written data, and what is in the cache may
-    /// have reached the server or not; where an operation shows the difference,
-    /// write it back first.
-    pub fn new(mountpoint: &Path, root: &str, settle: bool) -> Self {
+    pub fn new(mountpoint: &Path, root: &str, cache: Cache) -> Self {
         let text =
             |path: &Path| CString::new(path.as_os_str().as_bytes()).expect("a path has no NUL");
         Self {
             mountpoint: text(mountpoint),
             root: text(&mountpoint.join(root)),
-            settle,
+            cache,
             files: [const { None }; FILE_SLOTS],
             dirs: [const { None }; DIR_SLOTS],
             ranks: HashMap::new(),
@@ -124,8 +131,15 @@ impl Client {
             stat.st_size,
             stat.st_rdev,
             stat.st_blksize,
-            fixed_time(stat.st_mtime, stat.st_mtime_nsec),
+            self.modified(stat),
         )
+    }
+
+    fn modified(&self, stat: &libc::stat) -> String {
+        match self.cache {
+            Cache::ReadsAndWrites => String::new(),
+            _ => fixed_time(stat.st_mtime, stat.st_mtime_nsec),
+        }
     }
 
     fn entry(&mut self, entry: &sys::Entry) -> String {
@@ -205,7 +219,8 @@ impl Client {
             }
             Op::ReadAll { path } => self.read_all(path),
             Op::Seek { slot, offset, whence } => {
-                if self.settle && (*whence == libc::SEEK_DATA || *whence == libc::SEEK_HOLE) {
+                let asks_server = *whence == libc::SEEK_DATA || *whence == libc::SEEK_HOLE;
+                if asks_server && self.cache == Cache::ReadsAndWrites {
                     let _ = sys::sync(self.file(*slot), false);
                 }
                 if *whence == libc::SEEK_END {
@@ -270,8 +285,11 @@ impl Client {
             Op::Utimens { target, times } => {
                 self.on(target, |object| sys::utimens(object, *times))?;
                 let stat = self.on(target, sys::stat)?;
-                let accessed = fixed_time(stat.st_atime, stat.st_atime_nsec);
-                Ok(format!("{accessed} {}", fixed_time(stat.st_mtime, stat.st_mtime_nsec)))
+                let accessed = match self.cache {
+                    Cache::Nothing => fixed_time(stat.st_atime, stat.st_atime_nsec),
+                    _ => String::new(),
+                };
+                Ok(format!("{accessed} {}", self.modified(&stat)))
             }
             Op::SetXattr { target, name, len, fill, flags } => {
                 let value = filled(*fill, *len);

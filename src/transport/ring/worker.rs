@@ -67,7 +67,7 @@ impl Worker {
 
     /// The entry whose callback runs, if one does.
     pub fn current(&self) -> Option<&'static Entry> {
-        NonNull::new(self.current.load(Ordering::SeqCst)).map(Entry::from_pointer)
+        NonNull::new(self.current.load(Ordering::Acquire)).map(Entry::from_pointer)
     }
 
     /// The thread serves `queue` from now on.
@@ -147,8 +147,10 @@ impl Engine {
         if !self.gate.pass(&worker.activity) {
             return Served::Stopped;
         }
-        worker.expecting.store(false, Ordering::SeqCst);
-        worker.current.store(entry.pointer().as_ptr(), Ordering::SeqCst);
+        if worker.expecting.load(Ordering::Relaxed) {
+            worker.expecting.store(false, Ordering::SeqCst);
+        }
+        worker.current.store(entry.pointer().as_ptr(), Ordering::Release);
         entry.begin(&header);
         let opcode = Opcode::from_wire(header.opcode);
         let fixed = opcode.map_or(0, |opcode| fixed_len(opcode, self.session.dialect()));
@@ -156,7 +158,7 @@ impl Engine {
         dispatch(&entry.request, &header, &entry.op_in()[..fixed], rest);
         let parked = entry.request.park();
         let answered = !parked && entry.request.take_answered();
-        worker.current.store(std::ptr::null_mut(), Ordering::SeqCst);
+        worker.current.store(std::ptr::null_mut(), Ordering::Release);
         worker.activity.leave();
         drop(permit);
         if answered {
