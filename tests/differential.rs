@@ -29,6 +29,7 @@ use differential::sys;
 use differential::tree::{self, Tree};
 use std::fmt;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -126,7 +127,10 @@ fn compare(profile: &Profile) {
     let programs = programs().lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let seed = number("RINGFUSE_DIFFERENTIAL_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
     let count = number("RINGFUSE_DIFFERENTIAL_OPS").unwrap_or(40_000) as usize;
-    println!("{}: {count} operations, RINGFUSE_DIFFERENTIAL_SEED={seed}", profile.name);
+    // Not println: the seed is to be seen also when the test passes.
+    let headline =
+        format!("{}: {count} operations, RINGFUSE_DIFFERENTIAL_SEED={seed}\n", profile.name);
+    std::io::stderr().write_all(headline.as_bytes()).expect("stderr");
     let scratch = scratch("differential").unwrap_or_else(|error| panic!("{error}"));
     let mut seeds = fastrand::Rng::with_seed(seed);
     let plans: Vec<Vec<Op>> = (0..CLIENTS)

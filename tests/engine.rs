@@ -170,6 +170,12 @@ each_transport! {
         check_masks(&fs);
     }
 
+    fn groups_of_the_client(on) {
+        let fs = Server::new("engine_ll").mount(on);
+        let groups = rustix::process::getgroups().unwrap().len();
+        assert_eq!(reader(&fs, cpus()[0], "groups", 0).join().unwrap(), groups.to_string());
+    }
+
     fn unused_descriptors_and_threads_stay_few(on) {
         let fs = Server::new("engine_ll").mount(on);
         assert_eq!(reader(&fs, cpus()[0], "fast", 0).join().unwrap(), "fast@0");

@@ -369,6 +369,7 @@ each_transport! {
 
         assert_eq!(ioctl_data(&file, 0xc000_5404 | SIZE, &mut data), Ok(10));
         assert!(data.iter().eq(sent.iter().rev()), "both halves of the vector arrived");
+        assert_eq!(ioctl(&file, 0x5405, 0), Err(Errno::IO), "a retry is for CUSE");
         assert_eq!(ioctl(&file, 0x5499, 0), Err(Errno::NOTTY));
 
         let directory = File::open(&fs.path).unwrap();

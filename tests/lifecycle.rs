@@ -22,10 +22,10 @@ fn reader(fs: &Mount, name: &str) -> Pinned<std::io::Result<String>> {
 }
 
 /// Clients that ask without end until they get an error.
-fn load(fs: &Mount) -> Vec<Pinned<u64>> {
+fn load(fs: &Mount) -> Vec<Pinned<()>> {
     let clients = cpus().into_iter().cycle().take(2 * cpus().len()).map(|cpu| {
         let file = File::open(fs.at("fast")).expect("open");
-        pinned(cpu, move || (0..).find(|&off| file.read_at(&mut [0; 64], off).is_err()).expect("an error"))
+        pinned(cpu, move || while file.read_at(&mut [0; 64], 0).is_ok() {})
     });
     let clients: Vec<_> = clients.collect();
     client::eventually("requests", || fs.command("reads") > 100);
@@ -84,7 +84,7 @@ each_transport! {
         let clients = load(&fs);
         fs.signal(Signal::TERM);
         assert_eq!(fs.ended().result, Some(Signal::TERM.as_raw()));
-        clients.into_iter().for_each(|client| drop(client.join().unwrap()));
+        clients.into_iter().for_each(|client| client.join().unwrap());
     }
 
     fn exit_from_another_thread_while_idle(on) {
@@ -93,7 +93,7 @@ each_transport! {
         }
         for arg in ["-s", "-ofsname=x", "-omax_threads=1", "-oclone_fd"] {
             let fs = Server::new("engine_ll").arg(arg).mount(on);
-            assert_eq!(fs.command("exit"), 0);
+            fs.last_command("exit");
             assert_eq!(fs.ended().result, Some(0), "{arg}");
         }
     }
@@ -101,9 +101,9 @@ each_transport! {
     fn exit_from_another_thread_under_load(on) {
         let fs = Server::new("engine_ll").mount(on);
         let clients = load(&fs);
-        fs.command("exit");
+        fs.last_command("exit");
         assert_eq!(fs.ended().result, Some(0));
-        clients.into_iter().for_each(|client| drop(client.join().unwrap()));
+        clients.into_iter().for_each(|client| client.join().unwrap());
     }
 
     fn exit_inside_a_handler(on) {
@@ -147,10 +147,10 @@ each_transport! {
         for client in waiting {
             client.join().unwrap().expect_err("the connection was aborted");
         }
-        clients.into_iter().for_each(|client| drop(client.join().unwrap()));
+        clients.into_iter().for_each(|client| client.join().unwrap());
         // Answers to what is gone do no harm.
         fs.command("release");
-        fs.command("unblock");
+        fs.last_command("unblock");
         let ending = fs.ended();
         assert_eq!((ending.result, ending.status.code()), (Some(0), Some(0)), "{ending:?}");
     }
@@ -171,11 +171,25 @@ each_transport! {
         }
     }
 
+    /// Whatever the engine does at that moment for requests that wait.
+    fn kill_9_again_and_again(on) {
+        for _ in 0..40 {
+            let fs = Server::new("engine_ll").mount(on);
+            let clients: Vec<_> = (0..10).map(|_| reader(&fs, "park")).collect();
+            fs.until("parked", 10);
+            fs.signal(Signal::KILL);
+            for client in clients {
+                client.join().unwrap().expect_err("the server is dead");
+            }
+            assert_eq!(fs.ended().status.signal(), Some(9));
+        }
+    }
+
     fn kill_9_under_load(on) {
         let fs = Server::new("engine_ll").mount(on);
         let clients = load(&fs);
         fs.signal(Signal::KILL);
-        clients.into_iter().for_each(|client| drop(client.join().unwrap()));
+        clients.into_iter().for_each(|client| client.join().unwrap());
         assert_eq!(fs.ended().status.signal(), Some(9));
     }
 

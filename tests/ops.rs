@@ -438,4 +438,20 @@ each_transport! {
         let attributes = rustix::fs::lstat(at("fail_getattr_5"));
         assert_eq!(attributes.err(), Some(Errno::IO));
     }
+
+    fn destroy(on) {
+        for end in ["umount", "exit"] {
+            let fs = Server::new("trace_ll").mount(on);
+            let trace = fs::File::open(fs.path.with_file_name("trace")).unwrap();
+            if end == "umount" || stock() {
+                fs.unmount();
+            } else {
+                fs.last_command("exit");
+            }
+            assert_eq!(fs.ended().result, Some(0));
+            let text = std::io::read_to_string(trace).unwrap();
+            let destroyed: Vec<_> = text.lines().filter(|line| line.starts_with("destroy ")).collect();
+            assert_eq!(destroyed, ["destroy userdata=1"], "after {end}");
+        }
+    }
 }

@@ -3,7 +3,9 @@
 mod support;
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use support::machine::{device, is_root, rings, with_rings_off};
 use support::*;
@@ -89,6 +91,26 @@ fn too_few_descriptors() {
         // What stdio, the trace and /dev/fuse need, and one more.
         check(server().under(&["prlimit", "--nofile=6:6"]), Transport::Dev, "");
     }
+}
+
+/// Rings that started serve on when there is no descriptor for another one.
+#[test]
+fn descriptors_run_out_later() {
+    if !possible() {
+        return;
+    }
+    let fs = server().under(&["prlimit", "--nofile=11:11"]).mount(Transport::Ring);
+    let file = Arc::new(File::open(fs.at("park")).unwrap());
+    let clients: Vec<_> = (0..100)
+        .map(|_| {
+            let file = file.clone();
+            pinned(cpus()[0], move || file.read_at(&mut [0; 64], 0).unwrap())
+        })
+        .collect();
+    fs.until("parked", 100);
+    assert_eq!(File::open(fs.at("fast")).unwrap().read_at(&mut [0; 64], 0).unwrap(), 6);
+    fs.command("release");
+    assert!(clients.into_iter().all(|client| client.join().unwrap() == 6));
 }
 
 each_transport! {

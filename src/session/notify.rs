@@ -36,7 +36,8 @@ struct Cookie(*mut c_void);
 unsafe impl Send for Cookie {}
 
 impl Session {
-    fn notify(&self, code: i32, minor: u32, parts: &[IoSlice<'_>]) -> Result<()> {
+    /// Sends notification `code`, which kernels know since minor version `minor`.
+    pub fn notify(&self, code: i32, minor: u32, parts: &[IoSlice<'_>]) -> Result<()> {
         if !self.is_initialized() {
             return Err(Errno(libc::ENOTCONN));
         }

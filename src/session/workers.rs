@@ -146,6 +146,10 @@ impl Pool {
         let reader = Arc::new(Reader::default());
         let (its_pool, its_reader) = (pool.clone(), reader.clone());
         let mut workers = pool.workers.lock();
+        // Under the lock: two workers may want a third at the same time.
+        if pool.running.load(Ordering::SeqCst) >= pool.threads.max as usize {
+            return Ok(());
+        }
         pool.running.fetch_add(1, Ordering::SeqCst);
         let thread = spawn(c"fuse_worker", SignalMask::Handler, move || {
             Pool::work(&its_pool, &its_reader, fd);

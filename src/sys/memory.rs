@@ -12,22 +12,29 @@ pub struct Map {
 impl Map {
     /// Reserves `len` bytes of address space.
     pub fn reserve(len: usize) -> Result<Self> {
+        Self::map(len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE)
+    }
+
+    fn map(len: usize, flags: libc::c_int) -> Result<Self> {
         // SAFETY: a new private map; nothing existing is touched.
         let start = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                len,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-                -1,
-                0,
-            )
+            libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
         };
         if start == libc::MAP_FAILED {
             return Err(Errno::last());
         }
         let start = NonNull::new(start.cast()).ok_or(Errno(libc::ENOMEM))?;
         Ok(Self { start, len })
+    }
+
+    /// Pages that children made by fork share.
+    pub fn reserve_shared(len: usize) -> Result<Self> {
+        Self::map(len, libc::MAP_SHARED | libc::MAP_ANONYMOUS)
+    }
+
+    /// The first byte.
+    pub fn start(&self) -> NonNull<u8> {
+        self.start
     }
 
     /// Gives up the owner: the caller unmaps with [`Map::from_raw`].

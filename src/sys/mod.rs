@@ -8,11 +8,11 @@ pub mod imports;
 pub mod memory;
 pub mod mount;
 pub mod process;
+pub mod prod;
 pub mod scan;
 pub mod signal;
 pub mod spawn;
 pub mod thread;
-pub mod ustat;
 pub mod wake;
 
 /// The size of a page.

@@ -21,6 +21,7 @@
  *                   called at once; answers EINTR, or EIO if it was not
  *     hold_child    the pid of a forked child that closes every descriptor
  *                   and lives on for 20 s
+ *     groups        the number of supplementary groups of the client
  *     exit          calls fuse_session_exit(), then answers
  *     pid           the pid of the filesystem
  *     zeros         as many zero bytes as were asked for
@@ -323,6 +324,8 @@ static void behave(fuse_req_t req, const char *name, size_t size,
 		number_answer(req, held_child());
 	} else if (strcmp(name, "pid") == 0) {
 		number_answer(req, getpid());
+	} else if (strcmp(name, "groups") == 0) {
+		number_answer(req, fuse_req_getgroups(req, 0, NULL));
 	} else if (strcmp(name, "exit") == 0) {
 		fuse_session_exit(serve_session);
 		text_answer(req, text);

@@ -325,6 +325,10 @@ static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd,
 			out[i] = ((const char *)in_buf)[sizeof(out) - 1 - i];
 		fuse_reply_ioctl_iov(req, 10, iov, 2);
 		break;
+	case _IO('T', 5):
+		/* The kernel grants this to character devices only. */
+		fuse_reply_ioctl_retry(req, iov, 1, iov + 1, 1);
+		break;
 	default:
 		fuse_reply_err(req, ENOTTY);
 	}

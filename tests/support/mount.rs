@@ -7,9 +7,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{channel, Receiver, Sender};
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 use std::{env, panic};
@@ -24,8 +23,6 @@ use super::machine::{rings_stay_on, Transport};
 use super::process::{self, RingCounts};
 use super::trace::Trace;
 
-/// A mount that lasts longer is taken for hung, and aborted.
-const LIMIT: Duration = Duration::from_secs(60);
 /// Requests that prove the transport of a new mount.
 const PROOF: u64 = 64;
 
@@ -174,6 +171,43 @@ struct Control {
     answers: Receiver<i64>,
 }
 
+/// Aborts a mount that lasts for more than LIMIT seconds, which is taken for
+/// hung. It is a process of its own: clients that hang cannot be killed, and
+/// with them this process could not end, nor abort anything.
+struct Watchdog {
+    process: Child,
+}
+
+/// In seconds.
+const LIMIT: u32 = 60;
+
+impl Watchdog {
+    const FIRED: i32 = 3;
+
+    fn new(pid: u32, mountpoint: &Path) -> Watchdog {
+        let script = format!(
+            "timeout {LIMIT} cat >/dev/null; [ $? -eq 124 ] || exit 0; kill -9 {pid}; \
+             umount -f \"$1\"; umount -l \"$1\" || fusermount3 -u -z \"$1\"; exit {}",
+            Self::FIRED
+        );
+        let process = Command::new("setsid")
+            .args(["sh", "-c", &script, "watchdog"])
+            .arg(mountpoint)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("setsid");
+        Watchdog { process }
+    }
+
+    /// Ends it.
+    fn has_fired(mut self) -> bool {
+        drop(self.process.stdin.take());
+        self.process.wait().expect("wait").code() == Some(Self::FIRED)
+    }
+}
+
 /// How a filesystem ended.
 #[derive(Debug)]
 pub struct Ending {
@@ -192,8 +226,7 @@ pub struct Mount {
     child: Option<Child>,
     control: Mutex<Option<Control>>,
     events: Mutex<Receiver<String>>,
-    watchdog: Option<Sender<()>>,
-    late: Arc<AtomicBool>,
+    watchdog: Option<Watchdog>,
     dir: TempDir,
 }
 
@@ -207,25 +240,15 @@ impl Mount {
         events: Receiver<String>,
     ) -> Mount {
         let path = dir.path().join("mnt");
-        let late = Arc::new(AtomicBool::new(false));
-        let (watchdog, ended) = channel();
-        let (aborted, flag) = (path.clone(), late.clone());
-        thread::spawn(move || {
-            if ended.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
-                flag.store(true, Ordering::SeqCst);
-                abort(pid, &aborted);
-            }
-        });
         Mount {
             on,
-            path,
             trace: Trace::new(dir.path().join("trace")),
             pid,
             child,
             control: Mutex::new(control),
             events: Mutex::new(events),
-            watchdog: Some(watchdog),
-            late,
+            watchdog: Some(Watchdog::new(pid, &path)),
+            path,
             dir,
         }
     }
@@ -244,6 +267,13 @@ impl Mount {
             .answers
             .recv_timeout(PATIENCE)
             .unwrap_or_else(|_| panic!("no answer to the command {command}\n{}", self.log()))
+    }
+
+    /// A command after which the filesystem may end before it answers.
+    pub fn last_command(&self, command: &str) {
+        let mut control = self.control.lock().expect("lock");
+        let control = control.as_mut().expect("a filesystem with a control channel");
+        writeln!(control.input, "{command}").expect("the filesystem reads commands");
     }
 
     /// Waits until the answer to `command` is `wanted`.
@@ -386,13 +416,11 @@ impl Drop for Mount {
         if process::mounted(&self.path) {
             let _ = rustix::mount::unmount(&self.path, UnmountFlags::DETACH);
         }
-        drop(self.watchdog.take());
+        let late = self.watchdog.take().is_some_and(Watchdog::has_fired);
         if let Err(cause) = result {
             panic::resume_unwind(cause);
         }
-        if self.late.load(Ordering::SeqCst) && !failed {
-            panic!("the mount was aborted after {LIMIT:?}");
-        }
+        assert!(failed || !late, "the mount was aborted after {LIMIT} seconds");
     }
 }
 

@@ -45,6 +45,15 @@ pub fn ioctl_data<const N: usize>(fd: impl AsFd, request: u32, data: &mut [u8; N
     result(unsafe { libc::ioctl(fd, request as _, data.as_mut_ptr()) }.into())
 }
 
+/// The block of the device that block `index` of the file is in (FIBMAP).
+pub fn fibmap(fd: impl AsFd, index: u32) -> Result<u32, Errno> {
+    const FIBMAP: u32 = 1;
+    let mut block = index;
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: FIBMAP reads and writes one int.
+    result(unsafe { libc::ioctl(fd, FIBMAP as _, &mut block) }.into()).map(|_| block)
+}
+
 /// A record lock; `command` is F_GETLK, F_SETLK, F_SETLKW or an F_OFD_ form.
 pub fn fcntl_lock(fd: impl AsFd, command: i32, lock: &mut libc::flock) -> Result<(), Errno> {
     let fd = fd.as_fd().as_raw_fd();

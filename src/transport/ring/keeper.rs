@@ -327,7 +327,7 @@ impl Keeper {
         for (queue, threads) in findings.grow {
             busy |= self.grow(queue, threads);
         }
-        busy |= self.engine.look_after_kicks(|queue| findings.still[queue]);
+        busy |= self.engine.look_after_kicks();
         busy |= self.look_after_pending()?;
         busy |= !self.retry.is_empty();
         self.quiet = if busy { 0 } else { self.quiet.saturating_add(1) };

@@ -3,47 +3,57 @@
 //! The kernel takes a request out of a queue's FIFO only when an entry is
 //! committed there, never when one is registered. So after a queue ran dry,
 //! requests may wait although an entry is available. A *kick* is a request of
-//! our own to that queue: ustat(2) with the mount's device number, made by a
-//! short-lived thread on the queue's CPU. It arrives as STATFS in the available
-//! entry, is answered without asking the filesystem, and that answer's commit
-//! takes a waiting request along. A kicker goes on until two kicks in a row
-//! brought nothing.
+//! our own to that queue: it arrives in the available entry, is answered without
+//! asking the filesystem, and that answer's commit takes a waiting request along.
 //!
-//! Without an available entry a kick would wait in the FIFO itself. So a kicker
-//! waits for one first: the thread that took a request along parks it and
-//! registers another. A client's request may still be quicker than the kick; if
-//! a queue with an available entry then stands still between two looks of the
-//! keeper, another kicker is sent, and the stuck one ends when it gets through.
+//! A kicker is a short-lived thread, as what counts is the CPU that a request is
+//! made on. It kicks while an entry is available, and goes on until two kicks in
+//! a row brought nothing. It has two ways:
+//!
+//! * FUSE_NOTIFY_RETRIEVE of no bytes for a regular file that the kernel knows:
+//!   its answer comes as a request that nobody waits for.
+//! * Where no file was ever opened: a [`Prodder`], a process that calls ustat(2)
+//!   with the mount's device number, which comes as STATFS.
+//!
+//! No thread of this process may wait for a request to its own mount: if the
+//! process were killed, that thread would keep the rings' memory, so the rings,
+//! so the request it waits for, for ever.
 
 use super::{cpus, Engine};
-use crate::abi::kernel::{InHeader, Opcode};
+use crate::abi::kernel::{notify, InHeader, NotifyRetrieveOut, Opcode};
+use crate::errno::{Errno, Result};
 use crate::mount;
-use crate::sys::thread::{gettid, spawn, SignalMask};
-use crate::sys::ustat;
-use once_cell::sync::OnceCell;
+use crate::sys::prod::Prodder;
+use crate::sys::thread::{spawn, SignalMask};
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::io::IoSlice;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
+use zerocopy::IntoBytes;
 
-/// Kickers of one queue, at most.
-const MAX_KICKERS: u32 = 256;
-/// What a kick's request needs to get around.
+/// What a kick needs to get around.
 const PAUSE: Duration = Duration::from_micros(30);
 /// Pauses without an available entry before a kicker gives up: whoever
 /// registers one will ask for a kick again.
 const PATIENCE: u32 = 100;
+/// Pauses without any movement, although an entry is available, before another
+/// process helps; and how many may.
+const STUCK: u32 = 50;
+const MAX_PRODDERS: usize = 64;
+/// Numbers of our retrievals: even, and no request's nor a program's retrieval's.
+const NUMBERS: u64 = 1 << 61;
 
 /// The kicks of an engine.
 #[derive(Default)]
 pub struct Kicks {
-    /// Threads that kick right now.
-    kickers: Mutex<Vec<i32>>,
-    /// How many, to be looked at with every request.
-    active: AtomicUsize,
     count: AtomicU64,
-    /// The mount's device number; `None`: it cannot be told.
-    device: OnceCell<Option<libc::dev_t>>,
+    /// The processes that call ustat(2).
+    prodders: Mutex<Vec<i32>>,
+    /// Whether there are any, to be looked at with every STATFS.
+    prodding: AtomicBool,
+    /// Held by the thread that looks after them.
+    one_at_a_time: Mutex<()>,
 }
 
 impl Kicks {
@@ -52,26 +62,29 @@ impl Kicks {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Whether a request is a kick of this process.
+    /// Whether a request is a kick of this engine.
     pub fn is_one_of_ours(&self, header: &InHeader) -> bool {
-        self.active.load(Ordering::Acquire) != 0
-            && header.opcode == Opcode::Statfs as u32
-            && self.kickers.lock().contains(&(header.pid as i32))
+        const STATFS: u32 = Opcode::Statfs as u32;
+        const NOTIFY_REPLY: u32 = Opcode::NotifyReply as u32;
+        match header.opcode {
+            NOTIFY_REPLY => header.unique & NUMBERS != 0,
+            STATFS => {
+                self.prodding.load(Ordering::SeqCst) && self.prodders.lock().contains(&(header.pid as i32))
+            }
+            _ => false,
+        }
     }
 }
 
 impl Engine {
     /// Starts kickers where requests may be stranded; true while there are any.
-    /// `stands_still` tells whether a queue had an entry available and received
-    /// nothing since the last look.
-    pub(super) fn look_after_kicks(self: &Arc<Self>, stands_still: impl Fn(usize) -> bool) -> bool {
+    pub(super) fn look_after_kicks(self: &Arc<Self>) -> bool {
         let mut any = false;
         for (index, queue) in self.queues.iter().enumerate() {
-            let kickers = queue.kickers.load(Ordering::SeqCst);
             let stranded = queue.stranded.load(Ordering::SeqCst);
-            any |= kickers > 0 || stranded;
-            let stuck = stands_still(index) && (1..MAX_KICKERS).contains(&kickers);
-            if (stranded && kickers == 0) || stuck {
+            let kicked = queue.kicker.load(Ordering::SeqCst);
+            any |= kicked || stranded;
+            if stranded && !kicked {
                 queue.stranded.store(false, Ordering::SeqCst);
                 self.start_kicker(index as u16);
             }
@@ -80,63 +93,119 @@ impl Engine {
     }
 
     fn start_kicker(self: &Arc<Self>, queue: u16) {
-        let device = *self.kicks.device.get_or_init(|| {
-            self.session.mountpoint().as_deref().and_then(mount::device_of)
-        });
-        let Some(device) = device else {
-            return;
-        };
+        self.join_finished();
         let engine = self.clone();
-        self.queues[queue as usize].kickers.fetch_add(1, Ordering::SeqCst);
-        let started = spawn(c"fuse-kicker", SignalMask::All, move || engine.kick(queue, device));
+        self.queues[queue as usize].kicker.store(true, Ordering::SeqCst);
+        let started = spawn(c"fuse-kicker", SignalMask::All, move || {
+            // A CPU that is offline has no clients whose requests could wait.
+            if cpus::pin_to(queue) {
+                engine.kick(queue);
+            }
+            engine.queues[queue as usize].kicker.store(false, Ordering::SeqCst);
+        });
         match started {
-            Ok(thread) => self.threads.lock().push(thread),
+            Ok(thread) => self.kicker_threads.lock().push(thread),
             Err(errno) => {
-                self.queues[queue as usize].kickers.fetch_sub(1, Ordering::SeqCst);
+                self.queues[queue as usize].kicker.store(false, Ordering::SeqCst);
                 crate::log_warning!("ringfuse: cannot start a kicker thread: {errno}");
             }
         }
     }
 
-    fn kick(&self, queue: u16, device: libc::dev_t) {
-        // A CPU that is offline has no clients whose requests could wait.
-        let pinned = cpus::pin_to(queue);
-        let tid = gettid();
-        self.kicks.kickers.lock().push(tid);
-        self.kicks.active.fetch_add(1, Ordering::SeqCst);
-        let brought_so_far = || {
-            let queue = &self.queues[queue as usize];
-            queue.delivered.load(Ordering::SeqCst) - queue.kicked.load(Ordering::SeqCst)
-        };
-        let available = || self.queues[queue as usize].available.load(Ordering::SeqCst) > 0;
+    fn kick(&self, index: u16) {
+        let queue = &self.queues[index as usize];
+        let brought_so_far =
+            || queue.delivered.load(Ordering::SeqCst) - queue.kicked.load(Ordering::SeqCst);
+        let available = || queue.available.load(Ordering::SeqCst) > 0;
         let mut in_vain = 0;
-        let mut counted = true;
-        while pinned && in_vain < 2 && !self.stopping() {
-            if !(0..PATIENCE).any(|_| available() || { std::thread::sleep(PAUSE); false }) {
-                break;
+        while in_vain < 2 && !self.stopping.load(Ordering::SeqCst) {
+            let ready = (0..PATIENCE).any(|_| available() || pause());
+            if !ready {
+                return;
             }
             let before = brought_so_far();
-            if !ustat::of_device(device) {
-                break;
+            if self.retrieve(index).is_err() {
+                // No file that the kernel still knows.
+                return self.prod(&brought_so_far, &available);
             }
             self.kicks.count.fetch_add(1, Ordering::Relaxed);
-            std::thread::sleep(PAUSE);
-            let one_less = |kickers| (kickers > 1).then(|| kickers - 1);
-            if self.queues[queue as usize].kickers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
-                // Another one goes on.
-                counted = false;
-                break;
-            }
+            pause();
             in_vain = if brought_so_far() != before { 0 } else { in_vain + 1 };
-        }
-        self.kicks.active.fetch_sub(1, Ordering::SeqCst);
-        self.kicks.kickers.lock().retain(|&other| other != tid);
-        if counted {
-            self.queues[queue as usize].kickers.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
-    fn stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
+    /// Asks the kernel for nothing of a file's cached data.
+    fn retrieve(&self, queue: u16) -> Result<()> {
+        let nodeid = self.known_file(queue).ok_or(Errno(libc::ENOENT))?;
+        let number = self.kicks.count.load(Ordering::Relaxed);
+        let out = NotifyRetrieveOut {
+            notify_unique: NUMBERS | number << 17 | u64::from(queue) << 1,
+            nodeid,
+            ..NotifyRetrieveOut::default()
+        };
+        let sent = self.session.notify(notify::RETRIEVE, 15, &[IoSlice::new(out.as_bytes())]);
+        if sent.is_err() {
+            self.queues[queue as usize].file.store(0, Ordering::Relaxed);
+        }
+        sent
     }
+
+    /// A regular file that was used lately, best on `queue`.
+    fn known_file(&self, queue: u16) -> Option<u64> {
+        let own = std::iter::once(&self.queues[queue as usize]);
+        own.chain(&self.queues).map(|queue| queue.file.load(Ordering::Relaxed)).find(|&nodeid| nodeid != 0)
+    }
+
+    /// Lets processes make requests until they bring nothing. One is enough,
+    /// unless a client's request was quicker to the entry than its call, which
+    /// then waits in the FIFO itself.
+    fn prod(&self, brought_so_far: &dyn Fn() -> u64, available: &dyn Fn() -> bool) {
+        let _only = self.kicks.one_at_a_time.lock();
+        let Some(device) = self.session.mountpoint().as_deref().and_then(mount::device_of) else {
+            return;
+        };
+        let mut prodders: Vec<Prodder> = Vec::new();
+        let (mut calls, mut brought) = (0, brought_so_far());
+        let (mut in_vain, mut stuck) = (0, STUCK);
+        while in_vain < 2 && !self.stopping.load(Ordering::SeqCst) {
+            if stuck >= STUCK && prodders.len() < MAX_PRODDERS {
+                let Some(prodder) = Prodder::start(device) else {
+                    break;
+                };
+                self.kicks.prodders.lock().push(prodder.pid());
+                self.kicks.prodding.store(true, Ordering::SeqCst);
+                prodders.push(prodder.go());
+                stuck = 0;
+            }
+            pause();
+            let (calls_now, brought_now) = (prodders.iter().map(Prodder::calls).sum(), brought_so_far());
+            if brought_now != brought {
+                (in_vain, stuck) = (0, 0);
+            } else if calls_now != calls {
+                (in_vain, stuck) = (in_vain + 1, 0);
+            } else if available() {
+                stuck += 1;
+            }
+            self.kicks.count.fetch_add(u64::from(calls_now - calls), Ordering::Relaxed);
+            (calls, brought) = (calls_now, brought_now);
+        }
+        for prodder in prodders {
+            prodder.stop(|| self.stopping.load(Ordering::SeqCst));
+        }
+        self.kicks.prodding.store(false, Ordering::SeqCst);
+        self.kicks.prodders.lock().clear();
+    }
+
+    /// Joins the kickers that have ended.
+    fn join_finished(&self) {
+        let mut threads = self.kicker_threads.lock();
+        let all = std::mem::take(&mut *threads);
+        threads.extend(all.into_iter().filter_map(|thread| thread.join_for(0).err()));
+    }
+}
+
+/// Waits a moment; false, for use in a condition.
+fn pause() -> bool {
+    std::thread::sleep(PAUSE);
+    false
 }

@@ -48,7 +48,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 use worker::Worker;
 
@@ -69,8 +69,10 @@ struct Queue {
     kicked: AtomicU64,
     /// An entry was registered while requests may have waited: they need a kick.
     stranded: AtomicBool,
-    /// Threads that are kicking this queue.
-    kickers: AtomicU32,
+    /// Whether a thread is kicking this queue.
+    kicker: AtomicBool,
+    /// A regular file of which a request came lately; 0: none.
+    file: AtomicU64,
 }
 
 /// What travels between the keeper and the handler threads.
@@ -100,6 +102,7 @@ pub struct Engine {
     entries: Mutex<Vec<EntryBox>>,
     workers: Mutex<Vec<Arc<Worker>>>,
     threads: Mutex<Vec<Thread>>,
+    kicker_threads: Mutex<Vec<Thread>>,
     exchange: Mutex<Exchange>,
     pending: AtomicUsize,
     answers: Answers,
@@ -164,12 +167,14 @@ impl Engine {
                     delivered: AtomicU64::new(0),
                     kicked: AtomicU64::new(0),
                     stranded: AtomicBool::new(false),
-                    kickers: AtomicU32::new(0),
+                    kicker: AtomicBool::new(false),
+                    file: AtomicU64::new(0),
                 })
                 .collect(),
             entries: Mutex::default(),
             workers: Mutex::default(),
             threads: Mutex::default(),
+            kicker_threads: Mutex::default(),
             exchange: Mutex::default(),
             pending: AtomicUsize::new(0),
             answers: Answers::default(),
@@ -367,11 +372,13 @@ impl Engine {
         if let Some(keeper) = self.keeper.lock().take() {
             keeper.join();
         }
-        loop {
-            let Some(thread) = self.threads.lock().pop() else {
-                break;
-            };
-            thread.join();
+        for threads in [&self.threads, &self.kicker_threads] {
+            loop {
+                let Some(thread) = threads.lock().pop() else {
+                    break;
+                };
+                thread.join();
+            }
         }
         *self.serial.lock() = None;
     }

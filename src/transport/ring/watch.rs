@@ -27,7 +27,6 @@ pub struct Watch {
 #[derive(Clone, Copy, Default)]
 struct SeenQueue {
     delivered: u64,
-    available: bool,
     /// How often it was seen saturated with sleeping threads, lately.
     saturated: u32,
 }
@@ -39,8 +38,6 @@ pub struct Findings {
     pub held_up: Vec<&'static Entry>,
     /// Queues that need more threads, and how many.
     pub grow: Vec<(u16, usize)>,
-    /// Queues that had an entry available all the time and received nothing.
-    pub still: Vec<bool>,
     /// Whether anything moved.
     pub moved: bool,
 }
@@ -75,7 +72,6 @@ impl Watch {
             let available = queue.available.load(Ordering::SeqCst) > 0;
             let moved = seen.delivered != delivered;
             findings.moved |= moved;
-            findings.still.push(!moved && available && seen.available);
             let (sleeping, busy) = asleep[index];
             seen.saturated = match (available, 2 * sleeping > busy) {
                 (false, true) => seen.saturated + 1,
@@ -89,7 +85,7 @@ impl Watch {
                 findings.grow.push((index as u16, 1));
                 seen.saturated = 0;
             }
-            (seen.delivered, seen.available) = (delivered, available);
+            seen.delivered = delivered;
         }
         findings
     }

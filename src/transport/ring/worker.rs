@@ -139,9 +139,16 @@ impl Engine {
         if self.kicks.is_one_of_ours(&header) {
             self.queue(entry).kicked.fetch_add(1, Ordering::SeqCst);
             entry.begin(&header);
-            let _ = crate::session::reply::statfs(&entry.request, 0, 512, 255);
+            if header.opcode == Opcode::Statfs as u32 {
+                let _ = crate::session::reply::statfs(&entry.request, 0, 512, 255);
+            } else {
+                crate::transport::no_answer(&entry.request);
+            }
             entry.request.take_answered();
             return Served::Answered;
+        }
+        if matches!(Opcode::from_wire(header.opcode), Some(Opcode::Read | Opcode::Write | Opcode::Open)) {
+            self.queue(entry).file.store(header.nodeid, Ordering::Relaxed);
         }
         let permit = self.permit();
         if !self.gate.pass(&worker.activity) {

@@ -1,0 +1,128 @@
+//! A process of our own that makes requests to a mount of ours: ustat(2), the
+//! one system call that asks a filesystem for its statistics without a path.
+//!
+//! A thread must not do this: killed while it waits, it would keep the memory of
+//! the process alive, and with it what would have to be closed to end the wait.
+//! The child has no descriptors and none of the rings' maps. It is made by
+//! clone(2) without an exit signal, so a program that waits for its own children
+//! never sees it.
+
+use super::memory::Map;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Calls in progress of one child process.
+pub struct Prodder {
+    pid: i32,
+    shared: Map,
+}
+
+/// Shared with the child.
+#[repr(C)]
+struct Shared {
+    /// 0: wait, 1: make calls, 2: end.
+    order: AtomicU32,
+    calls: AtomicU32,
+}
+
+impl Prodder {
+    /// Starts a child on the calling thread's CPUs that will keep asking the
+    /// filesystem on `device`, after [`Prodder::go`]. `None` if that is not
+    /// possible here.
+    pub fn start(device: libc::dev_t) -> Option<Self> {
+        let number = ustat_number()?;
+        // The system call takes the kernel's own 32-bit device number.
+        let (major, minor) = (libc::major(device), libc::minor(device));
+        let dev = (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12);
+        let shared = Map::reserve_shared(4096).ok()?;
+        let words = shared.start().as_ptr().cast::<Shared>();
+        // SAFETY: no exit signal and no shared state: a plain fork of the
+        // calling thread, whose child below does nothing but system calls.
+        let pid = unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) };
+        match pid {
+            // SAFETY: `words` is in a map that the child shares.
+            0 => unsafe { prod(number, dev, words) },
+            -1 => None,
+            pid => Some(Self { pid: pid as i32, shared }),
+        }
+    }
+
+    fn shared(&self) -> &Shared {
+        // SAFETY: the map is at least that large, zeroed, and used atomically.
+        unsafe { self.shared.start().cast::<Shared>().as_ref() }
+    }
+
+    /// The child's process id.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Lets the child begin.
+    pub fn go(self) -> Self {
+        self.shared().order.store(1, Ordering::Release);
+        self
+    }
+
+    /// Finished calls so far.
+    pub fn calls(&self) -> u32 {
+        self.shared().calls.load(Ordering::Acquire)
+    }
+
+    /// Whether the child is still there.
+    pub fn is_alive(&self) -> bool {
+        // SAFETY: no memory involved; __WALL as the child has no exit signal.
+        unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), libc::__WALL | libc::WNOHANG | libc::__WNOTHREAD) == 0 }
+    }
+
+    /// Ends the child: after its call, or whenever the mount ends if `given_up`
+    /// says that nobody will answer it any more.
+    pub fn stop(self, given_up: impl Fn() -> bool) {
+        self.shared().order.store(2, Ordering::Release);
+        while self.is_alive() {
+            if given_up() {
+                // It ends with the connection; init collects it.
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_micros(100));
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn ustat_number() -> Option<libc::c_long> {
+    Some(libc::SYS_ustat)
+}
+
+/// Newer architectures do not have the call.
+#[cfg(not(target_arch = "x86_64"))]
+fn ustat_number() -> Option<libc::c_long> {
+    None
+}
+
+/// The child.
+///
+/// # Safety
+/// `shared` is valid in this process, which has this thread only.
+unsafe fn prod(number: libc::c_long, dev: u32, shared: *const Shared) -> ! {
+    let mut result = [0u64; 8];
+    let pause = libc::timespec { tv_sec: 0, tv_nsec: 30_000 };
+    // SAFETY: system calls and the shared words only: other threads' locks may
+    // have been held when the child was made.
+    unsafe {
+        libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+        libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0);
+        loop {
+            match (*shared).order.load(Ordering::Acquire) {
+                0 => {}
+                1 if libc::syscall(number, dev, result.as_mut_ptr()) == 0 => {
+                    (*shared).calls.fetch_add(1, Ordering::Release);
+                }
+                _ => break,
+            }
+            libc::syscall(libc::SYS_nanosleep, &pause, std::ptr::null::<libc::timespec>());
+        }
+        libc::syscall(libc::SYS_exit_group, 0);
+    }
+    loop {
+        std::hint::spin_loop();
+    }
+}
