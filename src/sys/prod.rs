@@ -57,9 +57,8 @@ impl Prodder {
     }
 
     /// Lets the child begin.
-    pub fn go(self) -> Self {
+    pub fn go(&self) {
         self.shared().order.store(1, Ordering::Release);
-        self
     }
 
     /// Finished calls so far.
@@ -73,17 +72,17 @@ impl Prodder {
         unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), libc::__WALL | libc::WNOHANG | libc::__WNOTHREAD) == 0 }
     }
 
-    /// Ends the child: after its call, or whenever the mount ends if `given_up`
-    /// says that nobody will answer it any more.
-    pub fn stop(self, given_up: impl Fn() -> bool) {
+    /// Lets the child end, after the call that it is in.
+    pub fn stop(&self) {
         self.shared().order.store(2, Ordering::Release);
-        while self.is_alive() {
-            if given_up() {
-                // It ends with the connection; init collects it.
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_micros(100));
-        }
+    }
+}
+
+impl Drop for Prodder {
+    /// A child that still waits for an answer ends with the mount; init, which
+    /// inherits it, collects it.
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

@@ -167,18 +167,28 @@ impl Engine {
         let mut prodders: Vec<Prodder> = Vec::new();
         let (mut calls, mut brought) = (0, brought_so_far());
         let (mut in_vain, mut stuck) = (0, STUCK);
-        while in_vain < 2 && !self.stopping.load(Ordering::SeqCst) {
+        while !self.stopping.load(Ordering::SeqCst) {
+            if in_vain >= 2 {
+                // Done, but for calls that wait in the FIFO themselves.
+                prodders.iter().for_each(Prodder::stop);
+                prodders.retain(Prodder::is_alive);
+                if prodders.is_empty() {
+                    break;
+                }
+            }
             if stuck >= STUCK && prodders.len() < MAX_PRODDERS {
+                in_vain = 0;
                 let Some(prodder) = Prodder::start(device) else {
                     break;
                 };
                 self.kicks.prodders.lock().push(prodder.pid());
                 self.kicks.prodding.store(true, Ordering::SeqCst);
-                prodders.push(prodder.go());
+                prodder.go();
+                prodders.push(prodder);
                 stuck = 0;
             }
             pause();
-            let (calls_now, brought_now) = (prodders.iter().map(Prodder::calls).sum(), brought_so_far());
+            let (calls_now, brought_now) = (prodders.iter().map(|prodder| u64::from(prodder.calls())).sum::<u64>(), brought_so_far());
             if brought_now != brought {
                 (in_vain, stuck) = (0, 0);
             } else if calls_now != calls {
@@ -186,11 +196,8 @@ impl Engine {
             } else if available() {
                 stuck += 1;
             }
-            self.kicks.count.fetch_add(u64::from(calls_now - calls), Ordering::Relaxed);
+            self.kicks.count.fetch_add(calls_now.saturating_sub(calls), Ordering::Relaxed);
             (calls, brought) = (calls_now, brought_now);
-        }
-        for prodder in prodders {
-            prodder.stop(|| self.stopping.load(Ordering::SeqCst));
         }
         self.kicks.prodding.store(false, Ordering::SeqCst);
         self.kicks.prodders.lock().clear();
