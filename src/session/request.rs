@@ -13,7 +13,9 @@
 //! | `PARKED` | the receiving thread | the callback returned without an answer |
 //! | `TAKEN` | whoever recycles the slot | the slot is on its way back |
 //!
-//! The party that finds the other one's mark recycles the slot. After a
+//! The party that finds the other one's mark recycles the slot. The state carries
+//! a [`Turn`], so that a receiving thread whose slot was taken while its callback
+//! went on does not mistake the slot's next request for its own. After a
 //! `fuse_reply_*` the filesystem must not touch the request; neither does the
 //! library on its behalf.
 #![allow(unsafe_code)] // the request is shared with C by pointer
@@ -25,16 +27,20 @@ use crate::transport::Route;
 use parking_lot::ReentrantMutex;
 use std::cell::Cell;
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Values of [`Request::state`].
-pub mod state {
-    #![allow(missing_docs)]
-    pub const HANDLING: u32 = 0;
-    pub const ANSWERED: u32 = 1;
-    pub const PARKED: u32 = 2;
-    pub const TAKEN: u32 = 3;
+/// Values of [`Request::state`], below the turn.
+mod state {
+    pub const HANDLING: u64 = 0;
+    pub const ANSWERED: u64 = 1;
+    pub const PARKED: u64 = 2;
+    pub const TAKEN: u64 = 3;
+    pub const MASK: u64 = 3;
 }
+
+/// One use of a slot, from [`Request::begin`] until the slot is recycled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn(u64);
 
 /// What the filesystem wants to be called when the request is interrupted.
 #[derive(Clone, Copy)]
@@ -49,7 +55,7 @@ struct InterruptHook {
 pub struct Request {
     /// The kernel's number of the request; 0 while the slot is free.
     unique: AtomicU64,
-    state: AtomicU32,
+    state: AtomicU64,
     has_hook: AtomicBool,
     /// The number of the request that was interrupted: equal to `unique` if it
     /// is this one (a late mark for the slot's previous request is harmless).
@@ -84,7 +90,7 @@ impl Request {
     pub fn empty() -> Self {
         Self {
             unique: AtomicU64::new(0),
-            state: AtomicU32::new(state::TAKEN),
+            state: AtomicU64::new(state::TAKEN),
             has_hook: AtomicBool::new(false),
             interrupted: AtomicU64::new(0),
             hook: ReentrantMutex::new(Cell::new(None)),
@@ -99,7 +105,7 @@ impl Request {
     }
 
     /// Puts a received request into the slot, which the calling thread owns.
-    pub fn begin(&mut self, session: &Session, route: Route, header: &InHeader) {
+    pub fn begin(&mut self, session: &Session, route: Route, header: &InHeader) -> Turn {
         self.session = session;
         self.route = route;
         self.ctx = Ctx { uid: header.uid, gid: header.gid, pid: header.pid as i32, umask: 0 };
@@ -107,9 +113,11 @@ impl Request {
         self.nodeid = header.nodeid;
         self.handler = current_thread();
         self.served.store(self.served.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        self.state.store(state::HANDLING, Ordering::Relaxed);
+        let turn = (self.state.load(Ordering::Relaxed) | state::MASK) + 1;
+        self.state.store(turn | state::HANDLING, Ordering::Relaxed);
         self.unique.store(header.unique, Ordering::Release);
         session.interrupts.note_arrival(self);
+        Turn(turn)
     }
 
     /// Creation requests carry the caller's umask.
@@ -122,12 +130,14 @@ impl Request {
         std::ptr::from_ref(self).cast_mut()
     }
 
-    /// Ends the callback's part: true if the answer is not there yet, so that
-    /// the slot now belongs to whoever answers.
-    pub fn park(&self) -> bool {
-        self.state
-            .compare_exchange(state::HANDLING, state::PARKED, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+    fn change(&self, from: u64, to: u64) -> bool {
+        self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Ends the callback's part in `turn`: true if the answer is not there yet,
+    /// so that the slot now belongs to whoever answers.
+    pub fn park(&self, Turn(turn): Turn) -> bool {
+        self.change(turn | state::HANDLING, turn | state::PARKED)
     }
 
     /// Marks the request answered: true if its callback has returned already,
@@ -141,19 +151,20 @@ impl Request {
             self.has_hook.store(false, Ordering::Relaxed);
         }
         self.unique.store(0, Ordering::Relaxed);
-        self.state.swap(state::ANSWERED, Ordering::AcqRel) == state::PARKED
+        let turn = self.state.load(Ordering::Relaxed) & !state::MASK;
+        self.state.swap(turn | state::ANSWERED, Ordering::AcqRel) & state::MASK == state::PARKED
     }
 
-    /// Takes an answered slot: true for exactly one of those who try.
-    pub fn take_answered(&self) -> bool {
-        self.state
-            .compare_exchange(state::ANSWERED, state::TAKEN, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+    /// Takes the slot if it was answered in `turn`: true for exactly one of those
+    /// who try.
+    pub fn take_answered(&self, Turn(turn): Turn) -> bool {
+        self.change(turn | state::ANSWERED, turn | state::TAKEN)
     }
 
-    /// Whether the request has been answered and its slot not been taken yet.
-    pub fn is_answered(&self) -> bool {
-        self.state.load(Ordering::Acquire) == state::ANSWERED
+    /// Takes the slot if it is answered and its callback has not returned.
+    pub fn take_held_up(&self) -> bool {
+        let turn = self.state.load(Ordering::Acquire) & !state::MASK;
+        self.take_answered(Turn(turn))
     }
 
     /// The session this request belongs to.
@@ -164,7 +175,7 @@ impl Request {
 
     /// Whether the callback returned without an answer, and none came since.
     pub fn is_parked(&self) -> bool {
-        self.state.load(Ordering::Acquire) == state::PARKED
+        self.state.load(Ordering::Acquire) & state::MASK == state::PARKED
     }
 
     /// How the request arrived, and so how the answer travels.
@@ -200,7 +211,8 @@ impl Request {
     /// Whether the calling thread is the one whose callback handles this
     /// request, so that the receive buffer is still this request's.
     pub fn in_handler(&self) -> bool {
-        self.handler == current_thread() && self.state.load(Ordering::Acquire) == state::HANDLING
+        self.handler == current_thread()
+            && self.state.load(Ordering::Acquire) & state::MASK == state::HANDLING
     }
 
     /// Requests that went through this slot.

@@ -178,7 +178,7 @@ fn serve_message(session: &Session, fd: RawFd, message: &[u8], mut slot: OwnedSl
     };
     let route = if session.custom_io().is_some() { Route::Custom(fd) } else { Route::Dev(fd) };
     // SAFETY: owned.
-    unsafe { slot.0.as_mut() }.request.begin(session, route, &header);
+    let turn = unsafe { slot.0.as_mut() }.request.begin(session, route, &header);
     // SAFETY: from here on the request is shared.
     let request = unsafe { &slot.0.as_ref().request };
     let opcode = Opcode::from_wire(header.opcode);
@@ -196,10 +196,10 @@ fn serve_message(session: &Session, fd: RawFd, message: &[u8], mut slot: OwnedSl
         );
         let _ = super::answer_error(request, libc::EIO);
     }
-    if request.park() {
+    if request.park(turn) {
         session.slots.take()
     } else {
-        request.take_answered();
+        request.take_answered(turn);
         slot
     }
 }

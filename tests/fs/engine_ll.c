@@ -128,11 +128,9 @@ static void number_answer(fuse_req_t req, long number)
 	text_answer(req, text);
 }
 
-/* Waits until "unblock" is said once more. */
-static void wait_unblocked(void)
+/* Waits until "unblock" is said once more than `before`. */
+static void wait_unblocked(unsigned long before)
 {
-	unsigned long before = unblocked;
-
 	while (unblocked == before)
 		pthread_cond_wait(&changed, &lock);
 }
@@ -271,18 +269,19 @@ static void zeros(fuse_req_t req, size_t size)
 	free(data);
 }
 
+/* `before`: how often "unblock" had been said when the request came. */
 static void behave(fuse_req_t req, const char *name, size_t size,
-		   const char *text)
+		   const char *text, unsigned long before)
 {
 	if (strcmp(name, "block") == 0) {
 		pthread_mutex_lock(&lock);
-		wait_unblocked();
+		wait_unblocked(before);
 		pthread_mutex_unlock(&lock);
 		text_answer(req, text);
 	} else if (strcmp(name, "early") == 0) {
 		pthread_mutex_lock(&lock);
 		text_answer(req, text);
-		wait_unblocked();
+		wait_unblocked(before);
 		pthread_mutex_unlock(&lock);
 	} else if (strncmp(name, "pair_", 5) == 0) {
 		pthread_mutex_lock(&lock);
@@ -314,12 +313,12 @@ static void behave(fuse_req_t req, const char *name, size_t size,
 		wait_interrupted(req);
 		fuse_reply_err(req, EINTR);
 	} else if (strcmp(name, "intr_late") == 0) {
-		long before;
+		long count;
 
 		wait_interrupted(req);
-		before = interrupts;
+		count = interrupts;
 		fuse_req_interrupt_func(req, interrupted, NULL);
-		fuse_reply_err(req, interrupts == before + 1 ? EINTR : EIO);
+		fuse_reply_err(req, interrupts == count + 1 ? EINTR : EIO);
 	} else if (strcmp(name, "hold_child") == 0) {
 		number_answer(req, held_child());
 	} else if (strcmp(name, "pid") == 0) {
@@ -340,17 +339,19 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		    struct fuse_file_info *fi)
 {
 	char name[64], text[128];
+	unsigned long before;
 
 	(void)fi;
 	pthread_mutex_lock(&lock);
 	strcpy(name, names[ino - 2]);
+	before = unblocked;
 	reads++;
 	if (++inside > peak)
 		peak = inside;
 	pthread_mutex_unlock(&lock);
 	trace(req, "read", "name=%s size=%zu off=%ld", name, size, off);
 	snprintf(text, sizeof(text), "%s@%ld", name, off);
-	behave(req, name, size, text);
+	behave(req, name, size, text, before);
 	pthread_mutex_lock(&lock);
 	inside--;
 	pthread_mutex_unlock(&lock);

@@ -304,11 +304,15 @@ impl Mount {
 
     /// The line that tells which transport serves, and why.
     pub fn transport_line(&self) -> String {
-        let log = self.log();
-        let mut lines = log.lines().filter(|line| line.starts_with("ringfuse: transport "));
-        match (lines.next(), lines.next()) {
-            (Some(line), None) => line.to_string(),
-            _ => panic!("not exactly one line about the transport in:\n{log}"),
+        let lines = || -> Vec<String> {
+            let log = self.log();
+            let about = log.lines().filter(|line| line.starts_with("ringfuse: transport "));
+            about.map(String::from).collect()
+        };
+        eventually("the line about the transport", || !lines().is_empty());
+        match &lines()[..] {
+            [line] => line.clone(),
+            _ => panic!("more than one line about the transport in:\n{}", self.log()),
         }
     }
 

@@ -25,7 +25,7 @@ use super::Engine;
 use crate::abi::kernel::{InHeader, Opcode, OutHeader, UringReqHeader};
 use crate::abi::public::Req;
 use crate::errno::{Errno, Result};
-use crate::session::request::Request;
+use crate::session::request::{Request, Turn};
 use crate::sys::memory::Map;
 use memoffset::offset_of;
 use std::io::IoSlice;
@@ -177,10 +177,10 @@ impl Entry {
     }
 
     /// Puts the received request into its slot.
-    pub fn begin(&self, header: &InHeader) {
+    pub fn begin(&self, header: &InHeader) -> Turn {
         // SAFETY: as in `receive`.
         let request = unsafe { &mut *std::ptr::addr_of_mut!((*self.pointer().as_ptr()).request) };
-        request.begin(self.engine().session(), super::super::Route::Ring, header);
+        request.begin(self.engine().session(), super::super::Route::Ring, header)
     }
 
     /// The request's fixed argument: all bytes that its opcode may have.

@@ -138,13 +138,13 @@ impl Engine {
         let header = entry.receive();
         if self.kicks.is_one_of_ours(&header) {
             self.queue(entry).kicked.fetch_add(1, Ordering::SeqCst);
-            entry.begin(&header);
+            let turn = entry.begin(&header);
             if header.opcode == Opcode::Statfs as u32 {
                 let _ = crate::session::reply::statfs(&entry.request, 0, 512, 255);
             } else {
                 crate::transport::no_answer(&entry.request);
             }
-            entry.request.take_answered();
+            entry.request.take_answered(turn);
             return Served::Answered;
         }
         if matches!(Opcode::from_wire(header.opcode), Some(Opcode::Read | Opcode::Write | Opcode::Open)) {
@@ -158,13 +158,12 @@ impl Engine {
             worker.expecting.store(false, Ordering::SeqCst);
         }
         worker.current.store(entry.pointer().as_ptr(), Ordering::Release);
-        entry.begin(&header);
+        let turn = entry.begin(&header);
         let opcode = Opcode::from_wire(header.opcode);
         let fixed = opcode.map_or(0, |opcode| fixed_len(opcode, self.session.dialect()));
         let rest = entry.rest(opcode);
         dispatch(&entry.request, &header, &entry.op_in()[..fixed], rest);
-        let parked = entry.request.park();
-        let answered = !parked && entry.request.take_answered();
+        let answered = !entry.request.park(turn) && entry.request.take_answered(turn);
         worker.current.store(std::ptr::null_mut(), Ordering::Release);
         worker.activity.leave();
         drop(permit);
