@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use support::*;
 
@@ -51,6 +53,19 @@ fn check_masks(fs: &Mount) {
             assert_eq!(reader(fs, cpu, name, 0).join().unwrap(), wanted, "{name} on CPU {cpu}");
         }
     }
+}
+
+/// Handler threads of rings that may run on one CPU only.
+fn bound_handlers(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/task"))
+        .unwrap()
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("status")).ok())
+        .filter(|status| status.starts_with("Name:\tfuse-ring-"))
+        .filter(|status| {
+            let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+            !allowed.contains([',', '-'])
+        })
+        .count()
 }
 
 each_transport! {
@@ -100,6 +115,29 @@ each_transport! {
         fs.until("inside", 1);
         assert_eq!(reader(&fs, last, "pair_b", 0).join().unwrap(), "pair_b@0");
         assert_eq!(a.join().unwrap(), "pair_a@0");
+    }
+
+    fn cpu_mask_after_100_000_quiet_requests(on) {
+        if cpus().len() < 2 {
+            return skip("with one CPU every mask is the same");
+        }
+        let fs = Server::new("engine_ll").mount(on);
+        let clients: Vec<_> = cpus()
+            .into_iter()
+            .map(|cpu| {
+                let file = opened(&fs, "fast");
+                pinned(cpu, move || (0..110_000).for_each(|i| drop(read(&file, i))))
+            })
+            .collect();
+        clients.into_iter().for_each(|client| client.join().unwrap());
+        if on == Transport::Ring {
+            assert!(bound_handlers(fs.pid) > 0, "quiet handlers are bound to their CPUs");
+        }
+        // The first one may be what tells the library that there are such things.
+        reader(&fs, cpus()[0], "mask_thread", 0).join().unwrap();
+        thread::sleep(Duration::from_secs(1));
+        check_masks(&fs);
+        assert_eq!(bound_handlers(fs.pid), 0);
     }
 
     fn one_parked(on) {

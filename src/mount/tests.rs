@@ -104,10 +104,10 @@ static LOG: Mutex<String> = Mutex::new(String::new());
 
 fn keep_log() {
     extern "C" fn keep(_level: c_int, message: *const c_char) {
-        crate::sys::write_stderr(message);
         // SAFETY: a log sink gets a C string.
         #[allow(unsafe_code)]
         let message = unsafe { CStr::from_ptr(message) };
+        eprint!("{}", message.to_string_lossy());
         LOG.lock().unwrap().push_str(message.to_str().unwrap());
     }
     crate::log::set_sink(keep);

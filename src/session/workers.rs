@@ -13,6 +13,7 @@ use super::{LoopShape, Session};
 use crate::abi::kernel::Opcode;
 use crate::errno::{Errno, Result};
 use crate::sys::fd;
+use crate::sys::memory::Buffer;
 use crate::sys::thread::{gettid, spawn, SignalMask, Thread};
 use crate::sys::wake;
 use crate::transport::dev::{self, Received};
@@ -72,7 +73,7 @@ fn serial(session: &Arc<Session>) -> Result<()> {
         return engine.run_serial();
     }
     let _alarm = session.wake_me_on_exit()?;
-    let mut buffer = vec![0; session.buffer_size()];
+    let mut buffer = Buffer::new(session.buffer_size())?;
     let mut slot = session.slots.take();
     while !session.exited() {
         match dev::receive(session, session.fd(), &mut buffer)? {
@@ -80,9 +81,7 @@ fn serial(session: &Arc<Session>) -> Result<()> {
             Received::Unmounted => session.exit(),
             Received::Message(len) => {
                 slot = dev::serve(session, session.fd(), &mut buffer, len, slot);
-                if buffer.len() < session.buffer_size() {
-                    buffer.resize(session.buffer_size(), 0);
-                }
+                buffer.require(session.buffer_size())?;
                 if let Some(engine) = session.has_engine().then(|| session.engine()).flatten() {
                     session.slots.put_back(slot);
                     return engine.run_serial();
@@ -185,7 +184,7 @@ impl Pool {
 
     fn serve(&self, this: &Arc<Self>, reader: &Reader, own_fd: Option<ClonedFd>) -> Result<()> {
         let session = &*self.session;
-        let mut buffer = vec![0; session.buffer_size()];
+        let mut buffer = Buffer::new(session.buffer_size())?;
         let mut slot = session.slots.take();
         let result = loop {
             let fd = own_fd.as_ref().map_or_else(|| session.fd(), AsRawFd::as_raw_fd);
@@ -226,8 +225,8 @@ impl Pool {
                 let _permit = engine.as_ref().and_then(|engine| engine.permit());
                 slot = dev::serve(session, fd, &mut buffer, len, slot);
             }
-            if buffer.len() < session.buffer_size() {
-                buffer.resize(session.buffer_size(), 0);
+            if let Err(errno) = buffer.require(session.buffer_size()) {
+                break Err(errno);
             }
             if self.has_too_many_idle() {
                 break Ok(());

@@ -1,6 +1,7 @@
 //! Anonymous memory.
 
 use crate::errno::{Errno, Result};
+use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
 /// Zeroed pages that take memory when they are touched.
@@ -53,9 +54,47 @@ impl Map {
     }
 }
 
+// SAFETY: memory belongs to no thread.
+unsafe impl Send for Map {}
+
 impl Drop for Map {
     fn drop(&mut self) {
         // SAFETY: mapped by `reserve`.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
+
+/// A large buffer of its own pages: given back to the system when dropped,
+/// which a heap does not promise.
+pub struct Buffer(Map);
+
+impl Buffer {
+    /// `len` zero bytes.
+    pub fn new(len: usize) -> Result<Self> {
+        Map::reserve(len).map(Self)
+    }
+
+    /// Makes it at least `len` bytes; what it held is lost if it was smaller.
+    pub fn require(&mut self, len: usize) -> Result<()> {
+        if self.len() < len {
+            *self = Self::new(len)?;
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the whole map, which is readable and initialised by the kernel.
+        unsafe { std::slice::from_raw_parts(self.0.start.as_ptr(), self.0.len) }
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and writable; `self` is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.0.start.as_ptr(), self.0.len) }
     }
 }

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)] // system calls are unsafe by nature; each block says why it is sound
 
 pub mod affinity;
+pub mod cputime;
 pub mod fd;
 pub mod groups;
 pub mod imports;

@@ -1,7 +1,9 @@
 //! Threads, as a filesystem's callbacks will see them.
 
 use crate::errno::{Errno, Result};
+use parking_lot::Mutex;
 use std::ffi::{c_void, CStr};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// gettid(2).
 pub fn gettid() -> i32 {
@@ -67,11 +69,62 @@ impl Thread {
 
 type Start = Box<dyn FnOnce() + Send>;
 
+/// The threads that [`spawn`] started and that have not ended.
+static OURS: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+/// How many have begun and ended.
+static TURNOVER: AtomicU64 = AtomicU64::new(0);
+
 extern "C" fn start(argument: *mut c_void) -> *mut c_void {
     // SAFETY: `spawn` leaked exactly this box for us.
     let start = unsafe { Box::from_raw(argument.cast::<Start>()) };
+    let tid = gettid();
+    OURS.lock().push(tid);
+    TURNOVER.fetch_add(1, Ordering::SeqCst);
     start();
+    OURS.lock().retain(|&other| other != tid);
+    TURNOVER.fetch_add(1, Ordering::SeqCst);
     std::ptr::null_mut()
+}
+
+/// The threads of this process.
+pub fn all() -> Vec<i32> {
+    std::fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// The threads of this process that the library did not start.
+pub fn foreign() -> Vec<i32> {
+    let all = all();
+    // Looked up afterwards: one that has just begun has counted itself.
+    let ours = OURS.lock();
+    all.into_iter().filter(|tid| !ours.contains(tid)).collect()
+}
+
+/// Changes whenever a thread of the library's begins or ends.
+pub fn turnover() -> u64 {
+    TURNOVER.load(Ordering::SeqCst)
+}
+
+/// The living children that thread `tid` has made; `None` if the kernel does
+/// not tell.
+pub fn children(tid: i32) -> Option<Vec<i32>> {
+    let text = std::fs::read_to_string(format!("/proc/self/task/{tid}/children")).ok()?;
+    Some(text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
+}
+
+/// Changes whenever a child of this process is waited for.
+pub fn waited_children() -> i64 {
+    // SAFETY: plain data, filled by the call.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage);
+        usage
+    };
+    // Every process faults pages in before it ends.
+    (usage.ru_minflt + usage.ru_majflt + usage.ru_nvcsw + usage.ru_nivcsw) as i64
 }
 
 /// Bytes of stack that FUSE_THREAD_STACK asks for.

@@ -1,7 +1,7 @@
 //! CPUs: how many queues the kernel has, and where handler threads may run.
 
 use crate::errno::{Errno, Result};
-use crate::sys;
+use crate::sys::affinity::CpuSet;
 
 /// Number of queues: the kernel has one per *possible* CPU.
 pub fn possible() -> Result<usize> {
@@ -21,18 +21,7 @@ fn count(list: &str) -> Option<usize> {
 /// Binds the calling thread to the CPU of `queue`; false if that CPU is offline
 /// or not ours to use.
 pub fn pin_to(queue: u16) -> bool {
-    sys::affinity::set_current(queue as usize)
-}
-
-/// Whether handler threads may be bound to CPUs: what a callback starts would
-/// inherit the binding. So only if nothing in the process can start a thread or
-/// a process, or if RINGFUSE_PIN says so.
-pub fn may_pin() -> bool {
-    match std::env::var("RINGFUSE_PIN").as_deref() {
-        Ok("yes" | "1") => true,
-        Ok("no" | "0") => false,
-        _ => !sys::imports::any_object_can_start_something(),
-    }
+    CpuSet::one(queue as usize).is_some_and(|cpu| cpu.apply(0).is_ok())
 }
 
 #[cfg(test)]

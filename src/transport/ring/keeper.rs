@@ -12,6 +12,7 @@
 //! so one of the two sees the other.
 
 use super::entry::Entry;
+use super::placement::Started;
 use super::sqe::{self, Token};
 use super::uring::Ring;
 use super::watch::Watch;
@@ -98,6 +99,7 @@ impl Handle {
                 ring,
                 engine,
                 watch: Watch::default(),
+                started: Started::default(),
                 oldest_pending: None,
                 pending_for: 0,
                 quiet: 0,
@@ -140,6 +142,7 @@ struct Keeper {
     ring: Ring,
     engine: Arc<Engine>,
     watch: Watch,
+    started: Started,
     /// The request that waited longest for a thread then.
     oldest_pending: Option<NonNull<Entry>>,
     /// Looks since it became that.
@@ -329,6 +332,7 @@ impl Keeper {
         }
         busy |= self.engine.look_after_kicks();
         busy |= self.look_after_pending()?;
+        self.engine.look_at_placement(&mut self.started);
         busy |= !self.retry.is_empty();
         self.quiet = if busy { 0 } else { self.quiet.saturating_add(1) };
         if self.quiet == QUIET_TICKS {

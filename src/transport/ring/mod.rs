@@ -27,6 +27,7 @@ pub mod entry;
 pub mod gate;
 mod keeper;
 mod kick;
+mod placement;
 mod serial;
 mod sqe;
 mod uring;
@@ -43,6 +44,7 @@ use entry::{Entry, EntryBox};
 use gate::{Gate, Permit};
 use keeper::Answers;
 use parking_lot::Mutex;
+use placement::Placement;
 use serial::SerialLoop;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -108,7 +110,7 @@ pub struct Engine {
     answers: Answers,
     kicks: kick::Kicks,
     gate: Gate,
-    pin: bool,
+    placement: Placement,
     /// Wakes the keeper.
     bell: EventFd,
     keeper_asleep: AtomicBool,
@@ -180,7 +182,7 @@ impl Engine {
             answers: Answers::default(),
             kicks: kick::Kicks::default(),
             gate: Gate::new(max),
-            pin: shape != LoopShape::Serial && cpus::may_pin(),
+            placement: Placement::new(shape == LoopShape::Serial),
             bell,
             keeper_asleep: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -256,7 +258,7 @@ impl Engine {
             LoopShape::Threads { max: Some(max) } => format!("at most {max} handlers at a time"),
             LoopShape::Threads { max: None } => "handler threads as needed".to_string(),
         };
-        let pinned = if self.pin { ", pinned to their CPUs" } else { "" };
+        let pinned = if self.placement.is_pinned() { ", pinned to their CPUs" } else { "" };
         format!("{} queues, {how}{pinned}", self.queues.len())
     }
 

@@ -14,6 +14,7 @@ use super::worker::{Served, Worker};
 use super::Engine;
 use crate::errno::{Errno, Result};
 use crate::sys::fd;
+use crate::sys::memory::Buffer;
 use crate::sys::thread::gettid;
 use crate::transport::dev::{self, OwnedSlot, Received};
 use std::collections::VecDeque;
@@ -87,7 +88,7 @@ impl SerialLoop {
 
     fn serve(&mut self, engine: &Arc<Engine>) -> Result<()> {
         let session = &engine.session;
-        let mut buffer = vec![0; session.buffer_size()];
+        let mut buffer = Buffer::new(session.buffer_size())?;
         let mut slot = session.slots.take();
         while !session.exited() {
             self.watch(engine)?;

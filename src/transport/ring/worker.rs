@@ -10,9 +10,10 @@
 
 use super::entry::Entry;
 use super::gate::Activity;
+use super::placement::Place;
 use super::sqe::{self, Token};
 use super::uring::Ring;
-use super::{cpus, Engine, MAX_WORKERS};
+use super::{Engine, MAX_WORKERS};
 use crate::abi::kernel::Opcode;
 use crate::errno::{Errno, Result};
 use crate::session::decode::fixed_len;
@@ -57,6 +58,11 @@ impl Worker {
             seen: AtomicU64::new(0),
             looks: AtomicU32::new(0),
         }
+    }
+
+    /// The thread's number, once it runs.
+    pub fn tid(&self) -> Option<i32> {
+        Some(self.tid.load(Ordering::Relaxed)).filter(|&tid| tid != 0)
     }
 
     /// The calling thread is this worker, and has the io_uring `ring_fd`.
@@ -210,7 +216,7 @@ struct Thread<'a> {
     /// Delivered to this thread, and not served yet. More than one only when
     /// something was handed over that could not go elsewhere.
     waiting: VecDeque<&'static Entry>,
-    pinned_to: Option<u16>,
+    place: Place,
 }
 
 impl<'a> Thread<'a> {
@@ -224,7 +230,7 @@ impl<'a> Thread<'a> {
             }
         };
         worker.runs_here(ring.as_raw_fd());
-        let mut this = Self { engine, worker, ring, waiting: VecDeque::new(), pinned_to: None };
+        let mut this = Self { engine, worker, ring, waiting: VecDeque::new(), place: Place::default() };
         match beginning {
             Beginning::Serve(entry) => {
                 this.pin(entry.queue());
@@ -293,7 +299,8 @@ impl<'a> Thread<'a> {
         entry.count_commit();
         self.engine.give(entry);
         self.ring.push(&sqe::commit(entry))?;
-        if self.pinned_to.is_some() || !self.waiting.is_empty() {
+        self.engine.place(entry.queue(), &mut self.place);
+        if self.place.pinned || !self.waiting.is_empty() {
             // The client runs as soon as this returns to user mode, and sends
             // its next request before this thread goes to sleep. Only where
             // both are bound to one CPU: elsewhere it would be woken there.
@@ -345,9 +352,7 @@ impl<'a> Thread<'a> {
     /// Binds the thread to the queue's CPU, where that is safe.
     fn pin(&mut self, queue: u16) {
         self.worker.serve_queue(queue);
-        if self.engine.pin && self.pinned_to != Some(queue) {
-            self.pinned_to = cpus::pin_to(queue).then_some(queue);
-        }
+        self.engine.place(queue, &mut self.place);
     }
 }
 

@@ -1,0 +1,181 @@
+//! Which CPU a handler thread runs on.
+//!
+//! A thread bound to its queue's CPU answers twice as fast where clients wait
+//! for each answer. But threads and processes that a callback starts inherit the
+//! binding, and must see the process's own CPUs. So threads are bound only if
+//!
+//! * nothing loaded into the process can start anything ([`imports`]): at once;
+//! * or [`QUIET_REQUESTS`] requests went by without a new thread or child: then
+//!   the keeper goes on watching, and when something is started after all, all
+//!   threads are let go for good, and so is what was started.
+//!
+//! RINGFUSE_PIN=yes or no says it instead.
+
+use super::{cpus, Engine};
+use crate::sys::affinity::CpuSet;
+use crate::sys::{cputime, imports, thread};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Requests after which a filesystem that started nothing is trusted.
+const QUIET_REQUESTS: u64 = 100_000;
+/// Looks of the keeper between two looks for what was started.
+const LOOKS: u64 = 16;
+
+/// Whether threads are bound, and what is known about it.
+pub struct Placement {
+    pinned: AtomicBool,
+    /// Nothing more is to be learned.
+    settled: AtomicBool,
+    /// The process's own CPUs, when the engine was made.
+    own: Option<CpuSet>,
+    looks: AtomicU64,
+}
+
+/// What a handler thread knows of its own place.
+#[derive(Default)]
+pub struct Place {
+    wanted: Option<u16>,
+    /// Whether the thread is bound; it is not if the CPU is offline.
+    pub pinned: bool,
+}
+
+/// What the keeper has seen of the program's threads and children.
+#[derive(Default)]
+pub struct Started {
+    threads: Vec<i32>,
+    /// CPU time of threads that have ended, at most.
+    ended: u64,
+    waited: i64,
+    /// Our own short-lived processes are children too.
+    prodders: u64,
+    turnover: u64,
+    known: bool,
+}
+
+impl Placement {
+    /// What can be said before the first request. A serial loop runs on the
+    /// program's own thread, which is never bound.
+    pub fn new(serial: bool) -> Self {
+        let own = CpuSet::of(0).ok();
+        let word = std::env::var("RINGFUSE_PIN").ok();
+        let (pinned, settled) = match word.as_deref() {
+            _ if serial => (false, true),
+            Some("yes" | "1") => (true, true),
+            Some("no" | "0") => (false, true),
+            _ if !imports::any_object_can_start_something() => (true, true),
+            // Bound threads gain nothing where there is one CPU only.
+            _ => (false, own.is_none_or(|own| own.count() < 2)),
+        };
+        Self { pinned: pinned.into(), settled: settled.into(), own, looks: AtomicU64::new(0) }
+    }
+
+    /// Whether handler threads are to be bound to their queues' CPUs.
+    pub fn is_pinned(&self) -> bool {
+        self.pinned.load(Ordering::Relaxed)
+    }
+
+    /// Lets the calling thread run where the process may.
+    pub fn release_current(&self) {
+        if let Some(own) = self.own {
+            let _ = own.apply(0);
+        }
+    }
+}
+
+impl Engine {
+    /// Looks for threads and children that callbacks may have started; called
+    /// with every look of the keeper.
+    pub(super) fn look_at_placement(&self, started: &mut Started) {
+        let placement = &self.placement;
+        if placement.settled.load(Ordering::Relaxed) {
+            return;
+        }
+        // What a look costs goes with the number of threads.
+        let interval = LOOKS.max(self.workers.lock().len() as u64);
+        if placement.looks.fetch_add(1, Ordering::Relaxed) % interval != 0 {
+            return;
+        }
+        let handlers: Vec<i32> = self.workers.lock().iter().filter_map(|worker| worker.tid()).collect();
+        let children: Option<Vec<i32>> =
+            handlers.iter().try_fold(Vec::new(), |mut all: Vec<i32>, &tid| {
+                all.extend(thread::children(tid)?);
+                Some(all)
+            });
+        let Some(children) = children else {
+            // Threads end at any time; a kernel that does not tell about
+            // children never will.
+            if thread::children(thread::gettid()).is_none() {
+                placement.settled.store(true, Ordering::Relaxed);
+            }
+            return;
+        };
+        let Some(ended) = cputime::of_ended_threads() else {
+            return;
+        };
+        let now = Started {
+            threads: thread::foreign(),
+            ended: ended.high,
+            waited: thread::waited_children(),
+            prodders: self.kicks.prodders_so_far(),
+            turnover: thread::turnover(),
+            known: true,
+        };
+        let new: Vec<i32> =
+            now.threads.iter().copied().filter(|tid| !started.threads.contains(tid)).collect();
+        // What the library starts and ends itself blurs the picture.
+        let first =
+            !started.known || now.prodders != started.prodders || now.turnover != started.turnover;
+        let quiet = new.is_empty()
+            && children.is_empty()
+            && now.waited == started.waited
+            && ended.low <= started.ended;
+        let highest = now.ended.min(if first { u64::MAX } else { started.ended });
+        *started = Started { ended: highest, ..now };
+        if first {
+            return;
+        }
+        if !quiet {
+            placement.settled.store(true, Ordering::Relaxed);
+            placement.pinned.store(false, Ordering::Relaxed);
+            self.let_go(new.into_iter().chain(children));
+        } else if !placement.is_pinned() && self.delivered() >= QUIET_REQUESTS {
+            placement.pinned.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives what callbacks have started the process's own CPUs back, and the
+    /// handler threads too.
+    fn let_go(&self, started: impl Iterator<Item = i32>) {
+        let Some(own) = self.placement.own else {
+            return;
+        };
+        let handlers: Vec<i32> = self.workers.lock().iter().filter_map(|worker| worker.tid()).collect();
+        for tid in handlers.into_iter().chain(started) {
+            // Who has bound itself to several CPUs meant it.
+            if CpuSet::of(tid).is_ok_and(|set| set.count() == 1) {
+                let _ = own.apply(tid);
+            }
+        }
+    }
+
+    /// Requests that came over all queues.
+    fn delivered(&self) -> u64 {
+        self.queues.iter().map(|queue| queue.delivered.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Binds the calling thread to the CPU of `queue`, or lets it go, as things
+    /// are now. `place` is what this thread knows of itself.
+    pub(super) fn place(&self, queue: u16, place: &mut Place) {
+        let wanted = self.placement.is_pinned().then_some(queue);
+        if place.wanted != wanted {
+            place.wanted = wanted;
+            match wanted {
+                Some(queue) => place.pinned = cpus::pin_to(queue),
+                None => {
+                    self.placement.release_current();
+                    place.pinned = false;
+                }
+            }
+        }
+    }
+}
