@@ -38,7 +38,7 @@ usage: scripts/bench.sh [--quick] [--rows TEXT] [--clients N,N,...] [--sittings 
   --quick       a rough look in less than a minute (also RINGFUSE_BENCH_QUICK=1)
   --rows TEXT   only rows whose name contains TEXT
   --clients     how many clients at the same time (1,2,8)
-  --sittings N  how many times each row starts new servers (12)
+  --sittings N  how many times new servers are started (12)
   --rounds N    how many rounds each server then gets (2)
   --self        stock against stock: what the noise of this machine looks like
   --write-docs  put the table into docs/performance.md
@@ -58,8 +58,9 @@ fn settings() -> Result<Option<Settings>> {
         plan: Plan {
             sittings: 12,
             rounds: 2,
-            length: Duration::from_millis(80),
+            length: Duration::from_millis(60),
             warm_up: Duration::from_millis(4),
+            settle: 120_000,
         },
         rows: String::new(),
         clients: vec![1, 2, 8],
@@ -71,6 +72,7 @@ fn settings() -> Result<Option<Settings>> {
         rounds: 1,
         length: Duration::from_millis(40),
         warm_up: Duration::from_millis(2),
+        settle: 120_000,
     };
     if std::env::var_os("RINGFUSE_BENCH_QUICK")
         .is_some_and(|value| !value.is_empty() && value != "0")
@@ -151,6 +153,29 @@ fn mount(
         .collect()
 }
 
+/// Sends `requests` to every server before anything is measured: what is
+/// measured is a server that has been running, and ours binds its threads to
+/// CPUs only when it has seen many requests.
+fn settle(servers: &[Server], requests: u64) -> Result<()> {
+    const CLIENTS: u64 = 2;
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                scope.spawn(move || -> Result<()> {
+                    for server in servers {
+                        for _ in 0..requests / CLIENTS {
+                            rustix::fs::statvfs(server.mountpoint())
+                                .map_err(|error| format!("statvfs: {error}"))?;
+                        }
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        clients.into_iter().try_for_each(|client| client.join().expect("no client panics"))
+    })
+}
+
 fn run(settings: &Settings) -> Result<()> {
     let scratch = scratch("bench")?;
     let programs = Programs::build(scratch.path())?;
@@ -165,22 +190,36 @@ fn run(settings: &Settings) -> Result<()> {
 
     let facts = machine::facts(&programs, &libraries, &settings.plan)?;
     println!("{facts}");
-    println!("{}", report::head(&libraries));
-    let mut lines: Vec<Line> = Vec::new();
-    for row in rows {
-        for &clients in &settings.clients {
-            let mut rates = vec![Vec::new(); libraries.len()];
-            for sitting in 0..settings.plan.sittings {
-                let servers = mount(&programs, &libraries, scratch.path(), row.options)?;
-                let measured = measure(row, clients, &servers, &settings.plan, sitting)
-                    .map_err(|error| format!("{}, {clients} clients: {error}", row.name))?;
-                servers.into_iter().try_for_each(|server| server.finish().map(drop))?;
-                rates.iter_mut().zip(measured).for_each(|(all, one)| all.push(one));
+    let cells: Vec<(&Row, usize)> = rows
+        .into_iter()
+        .flat_map(|row| settings.clients.iter().map(move |&clients| (row, clients)))
+        .collect();
+    let mut rates = vec![vec![Vec::new(); libraries.len()]; cells.len()];
+    let mut options: Vec<&str> = cells.iter().map(|(row, _)| row.options).collect();
+    options.dedup();
+    for sitting in 0..settings.plan.sittings {
+        eprintln!("sitting {} of {}", sitting + 1, settings.plan.sittings);
+        for options in &options {
+            let servers = mount(&programs, &libraries, scratch.path(), options)?;
+            settle(&servers, settings.plan.settle)?;
+            for ((row, clients), rates) in cells.iter().zip(&mut rates) {
+                if row.options == *options {
+                    let measured = measure(row, *clients, &servers, &settings.plan, sitting)
+                        .map_err(|error| format!("{}, {clients} clients: {error}", row.name))?;
+                    rates.iter_mut().zip(measured).for_each(|(all, one)| all.push(one));
+                }
             }
-            let line = Line::new(row, clients, &rates);
-            println!("{}", line.text());
-            lines.push(line);
+            servers.into_iter().try_for_each(|server| server.finish().map(drop))?;
         }
+    }
+    println!("{}", report::head(&libraries));
+    let lines: Vec<Line> = cells
+        .iter()
+        .zip(&rates)
+        .map(|((row, clients), rates)| Line::new(row, *clients, rates))
+        .collect();
+    for line in &lines {
+        println!("{}", line.text());
     }
     println!("{}", report::verdict(&lines));
     if settings.write_docs {

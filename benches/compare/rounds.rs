@@ -18,6 +18,8 @@ pub struct Plan {
     /// The first part of a round, which brings the server back into the
     /// caches, is not measured.
     pub warm_up: Duration,
+    /// Requests that a new server gets before anything is measured.
+    pub settle: u64,
 }
 
 /// One sitting, the `number`th: the units per second of each server, all
