@@ -23,7 +23,8 @@ pub unsafe fn size(vector: *const Bufvec) -> usize {
     // SAFETY: the caller's promise.
     let count = unsafe { (*vector).count };
     // SAFETY: `index` is below the count.
-    (0..count).fold(0, |sum: usize, index| sum.saturating_add(unsafe { (*nth(vector, index)).size }))
+    (0..count)
+        .fold(0, |sum: usize, index| sum.saturating_add(unsafe { (*nth(vector, index)).size }))
 }
 
 /// Copies from the position of `src` to the position of `dst` until one of them

@@ -79,7 +79,12 @@ pub fn parse(args: &mut ArgVec, opts: &mut CmdlineOpts) -> Result<()> {
 }
 
 impl Receiver<Action> for CmdlineOpts {
-    fn matched(&mut self, action: &Action, matched: &Matched<'_>, _: &mut ArgVec) -> Result<Verdict> {
+    fn matched(
+        &mut self,
+        action: &Action,
+        matched: &Matched<'_>,
+        _: &mut ArgVec,
+    ) -> Result<Verdict> {
         match action {
             Action::Help => self.show_help = 1,
             Action::Version => self.show_version = 1,
@@ -166,6 +171,7 @@ pub const LOWLEVEL_HELP: &CStr = c"    -o allow_other         let all users use 
 
 /// The text of `fuse_lowlevel_version`.
 pub fn lowlevel_version() -> CString {
-    let text = format!("using FUSE kernel interface version {KERNEL_VERSION}.{KERNEL_MINOR_VERSION}\n");
+    let text =
+        format!("using FUSE kernel interface version {KERNEL_VERSION}.{KERNEL_MINOR_VERSION}\n");
     CString::new(text).unwrap_or_default() // no NUL in it
 }

@@ -121,7 +121,9 @@ enum Action {
     Set(u64),
     Unset(u64),
     /// READDIRPLUS is not unset after all; of the two capabilities `unset` is.
-    Readdirplus { unset: u64 },
+    Readdirplus {
+        unset: u64,
+    },
     Number(Number),
     Nothing,
 }
@@ -192,7 +194,12 @@ impl ConnOptions {
 }
 
 impl Receiver<Action> for ConnOptions {
-    fn matched(&mut self, action: &Action, matched: &Matched<'_>, _: &mut ArgVec) -> Result<Verdict> {
+    fn matched(
+        &mut self,
+        action: &Action,
+        matched: &Matched<'_>,
+        _: &mut ArgVec,
+    ) -> Result<Verdict> {
         match *action {
             Action::Set(flags) => self.set |= flags,
             Action::Unset(flags) => self.unset |= flags,

@@ -16,12 +16,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 /// The session that signals end, or NULL.
 static SESSION: AtomicPtr<Session> = AtomicPtr::new(std::ptr::null_mut());
 
-const HANDLED: [(c_int, signal::Handler); 4] = [
-    (libc::SIGHUP, exit),
-    (libc::SIGINT, exit),
-    (libc::SIGTERM, exit),
-    (libc::SIGPIPE, nothing),
-];
+const HANDLED: [(c_int, signal::Handler); 4] =
+    [(libc::SIGHUP, exit), (libc::SIGINT, exit), (libc::SIGTERM, exit), (libc::SIGPIPE, nothing)];
 
 const FAILURES: [c_int; 6] =
     [libc::SIGILL, libc::SIGTRAP, libc::SIGABRT, libc::SIGBUS, libc::SIGFPE, libc::SIGSEGV];

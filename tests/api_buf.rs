@@ -20,7 +20,9 @@ impl Vector {
         let mut memory = vec![0x5555_5555_5555_5555; (24 + (buffers.len() + 1) * stride) / 8 + 1];
         memory[..3].copy_from_slice(&[buffers.len() as u64, idx as u64, off as u64]);
         for (index, buffer) in buffers.iter().enumerate() {
-            let words = unsafe { std::slice::from_raw_parts(std::ptr::from_ref(buffer).cast::<u64>(), stride / 8) };
+            let words = unsafe {
+                std::slice::from_raw_parts(std::ptr::from_ref(buffer).cast::<u64>(), stride / 8)
+            };
             memory[3 + index * stride / 8..][..stride / 8].copy_from_slice(words);
         }
         Self(memory)
@@ -40,7 +42,14 @@ fn memory(bytes: &mut [u8]) -> Buf {
 }
 
 fn fd(file: &File, size: usize, flags: c_uint, pos: off_t) -> Buf {
-    Buf { size, flags: BUF_IS_FD | flags, mem: std::ptr::null_mut(), fd: file.as_raw_fd(), pos, mem_size: 0 }
+    Buf {
+        size,
+        flags: BUF_IS_FD | flags,
+        mem: std::ptr::null_mut(),
+        fd: file.as_raw_fd(),
+        pos,
+        mem_size: 0,
+    }
 }
 
 fn file(content: &[u8]) -> File {
@@ -69,14 +78,17 @@ fn pattern(len: usize, seed: u8) -> Vec<u8> {
 /// Copies with our library from the beginning of `src` to that of `dst`.
 fn copy(dst: &[Buf], src: &[Buf], flags: c_uint) -> (isize, (u64, u64), (u64, u64)) {
     let api = ours();
-    let (mut dst, mut src) = (Vector::new(api.stride, 0, 0, dst), Vector::new(api.stride, 0, 0, src));
+    let (mut dst, mut src) =
+        (Vector::new(api.stride, 0, 0, dst), Vector::new(api.stride, 0, 0, src));
     let result = unsafe { (api.buf_copy)(dst.pointer(), src.pointer(), flags) };
     (result, dst.position(), src.position())
 }
 
 #[test]
 fn sizes_add_up() {
-    let size = |buffers: &[Buf]| unsafe { (ours().buf_size)(Vector::new(ours().stride, 0, 0, buffers).pointer()) };
+    let size = |buffers: &[Buf]| unsafe {
+        (ours().buf_size)(Vector::new(ours().stride, 0, 0, buffers).pointer())
+    };
     let of = |size| Buf::memory(std::ptr::null_mut(), size);
     assert_eq!(size(&[]), 0);
     assert_eq!(size(&[of(3), of(0), of(4)]), 7);
@@ -98,7 +110,8 @@ fn a_vector_onto_itself_is_its_size() {
 fn memory_to_memory_advances_both() {
     let (mut a, mut b) = (pattern(5, 0), pattern(7, 9));
     let (mut c, mut d) = (vec![0; 8], vec![0; 3]);
-    let (result, dst, src) = copy(&[memory(&mut c), memory(&mut d)], &[memory(&mut a), memory(&mut b)], 0);
+    let (result, dst, src) =
+        copy(&[memory(&mut c), memory(&mut d)], &[memory(&mut a), memory(&mut b)], 0);
     assert_eq!((result, dst, src), (11, (2, 3), (1, 6)));
     assert_eq!([c, d].concat(), [&a[..], &b[..6]].concat());
 }
@@ -154,12 +167,17 @@ fn file_to_file_goes_through_memory() {
     let (source, bytes) = (file(&pattern(10_000, 3)), pattern(10_000, 3));
     for flags in [0, BUF_NO_SPLICE] {
         let target = file(b"");
-        let (result, ..) = copy(&[fd(&target, 9000, BUF_FD_SEEK, 10)], &[fd(&source, 9000, BUF_FD_SEEK, 500)], flags);
+        let (result, ..) = copy(
+            &[fd(&target, 9000, BUF_FD_SEEK, 10)],
+            &[fd(&source, 9000, BUF_FD_SEEK, 500)],
+            flags,
+        );
         assert_eq!(result, 9000);
         assert_eq!(content(&target)[10..], bytes[500..9500]);
     }
     let target = file(b"");
-    let (result, dst, src) = copy(&[fd(&target, 10, 0, 0)], &[fd(&source, 10, 0, 0)], BUF_FORCE_SPLICE);
+    let (result, dst, src) =
+        copy(&[fd(&target, 10, 0, 0)], &[fd(&source, 10, 0, 0)], BUF_FORCE_SPLICE);
     assert_eq!((result, dst, src), (-libc::EINVAL as isize, (0, 0), (0, 0)));
 }
 
@@ -168,7 +186,10 @@ fn pipes_are_spliced() {
     let (source, bytes) = (file(&pattern(9000, 5)), pattern(9000, 5));
     let (mut read, write) = pipe(0);
     let flags = BUF_FORCE_SPLICE | BUF_SPLICE_MOVE | BUF_SPLICE_NONBLOCK;
-    assert_eq!(copy(&[fd(&write, 8000, 0, 0)], &[fd(&source, 8000, BUF_FD_SEEK, 7)], flags).0, 8000);
+    assert_eq!(
+        copy(&[fd(&write, 8000, 0, 0)], &[fd(&source, 8000, BUF_FD_SEEK, 7)], flags).0,
+        8000
+    );
     let mut start = vec![0; 4000];
     read.read_exact(&mut start).unwrap();
     assert_eq!(start, bytes[7..4007]);
@@ -198,9 +219,13 @@ fn retry_decides_about_short_reads() {
 #[test]
 fn an_error_counts_only_if_nothing_was_copied() {
     let (mut bytes, read_only) = (pattern(10, 0), File::open("/dev/null").unwrap());
-    assert_eq!(copy(&[fd(&read_only, 10, 0, 0)], &[memory(&mut bytes)], 0).0, -libc::EBADF as isize);
+    assert_eq!(
+        copy(&[fd(&read_only, 10, 0, 0)], &[memory(&mut bytes)], 0).0,
+        -libc::EBADF as isize
+    );
     let mut start = vec![0; 4];
-    let (result, dst, src) = copy(&[memory(&mut start), fd(&read_only, 10, 0, 0)], &[memory(&mut bytes)], 0);
+    let (result, dst, src) =
+        copy(&[memory(&mut start), fd(&read_only, 10, 0, 0)], &[memory(&mut bytes)], 0);
     assert_eq!((result, dst, src), (4, (1, 0), (0, 4)));
 }
 
@@ -209,9 +234,17 @@ fn an_error_counts_only_if_nothing_was_copied() {
 enum Kind {
     Memory,
     /// A file of `len` bytes with its offset at `at`.
-    File { len: usize, at: u64, flags: c_uint, pos: off_t },
+    File {
+        len: usize,
+        at: u64,
+        flags: c_uint,
+        pos: off_t,
+    },
     /// The end of a pipe that does not block and holds `len` bytes.
-    Pipe { len: usize, flags: c_uint },
+    Pipe {
+        len: usize,
+        flags: c_uint,
+    },
     /// A descriptor that is not open.
     Closed,
 }
@@ -247,7 +280,9 @@ fn plan(random: &mut Random, source: bool) -> Plan {
                     flags: BUF_FD_SEEK | retry(random),
                     pos: if random.below(20) == 0 { -5 } else { random.below(9000) as off_t },
                 },
-                3 | 4 => Kind::Pipe { len: if source { size(random) } else { 0 }, flags: retry(random) },
+                3 | 4 => {
+                    Kind::Pipe { len: if source { size(random) } else { 0 }, flags: retry(random) }
+                }
                 5 if random.below(6) == 0 => Kind::Closed,
                 _ => Kind::Memory,
             };

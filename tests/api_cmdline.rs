@@ -97,7 +97,8 @@ fn what_the_session_needs_stays() {
 
 #[test]
 fn the_default_subtype_is_the_last_part_of_the_name() {
-    for (program, subtype) in [("/usr/bin/x", "x"), ("x", "x"), ("dir/", "/"), ("/", "/"), ("", "")] {
+    for (program, subtype) in [("/usr/bin/x", "x"), ("x", "x"), ("dir/", "/"), ("/", "/"), ("", "")]
+    {
         assert_eq!(run(&[program]).arguments[1], format!("-osubtype={subtype}"));
     }
     // A comma in the name is not the end of the option.
@@ -115,10 +116,16 @@ fn the_mount_point_is_resolved() {
     let missing = real.join("missing");
     let (outcome, log) = logged(|| run(&["p", missing.to_str().unwrap()]));
     assert_eq!((outcome.result, outcome.mountpoint, outcome.allocated), (-1, None, 0));
-    assert!(log.contains("bad mount point") && log.contains("missing") && log.contains("No such file"), "{log:?}");
+    assert!(
+        log.contains("bad mount point") && log.contains("missing") && log.contains("No such file"),
+        "{log:?}"
+    );
 
     let (outcome, log) = logged(|| run(&["p", "/tmp", "/usr"]));
-    assert_eq!((outcome.result, outcome.arguments), (-1, vec!["p".into(), "/tmp".into(), "/usr".to_string()]));
+    assert_eq!(
+        (outcome.result, outcome.arguments),
+        (-1, vec!["p".into(), "/tmp".into(), "/usr".to_string()])
+    );
     assert!(log.contains("invalid argument `/usr'"), "{log:?}");
 }
 
@@ -135,7 +142,10 @@ fn an_open_session_is_a_mount_point() {
 #[test]
 fn the_old_form_writes_only_its_own_part() {
     let outcome = run_with(ours(), true, &["p", "-omax_idle_threads=4", "/tmp"]);
-    assert_eq!((outcome.result, outcome.max_idle_threads, outcome.max_threads), (0, 4, 0x5555_5555));
+    assert_eq!(
+        (outcome.result, outcome.max_idle_threads, outcome.max_threads),
+        (0, 4, 0x5555_5555)
+    );
     assert_eq!(offset_of!(CmdlineOpts, max_threads), 40);
     assert_eq!(outcome.mountpoint.as_deref(), Some("/tmp"));
 }
@@ -207,8 +217,21 @@ fn print_help() {
 fn help_goes_to_standard_output() {
     let text = in_its_own_process("print_help");
     let texts = [
-        "usage first", "--help", "--version", "-d ", "-f ", "-s ", "clone_fd", "max_idle_threads", "max_threads",
-        "allow_other", "allow_root", "auto_unmount", "io_uring ", "no_io_uring", "io_uring_q_depth",
+        "usage first",
+        "--help",
+        "--version",
+        "-d ",
+        "-f ",
+        "-s ",
+        "clone_fd",
+        "max_idle_threads",
+        "max_threads",
+        "allow_other",
+        "allow_root",
+        "auto_unmount",
+        "io_uring ",
+        "no_io_uring",
+        "io_uring_q_depth",
         "using FUSE kernel interface version 7.45\n",
     ];
     let mut rest = text.as_str();
@@ -219,10 +242,40 @@ fn help_goes_to_standard_output() {
 }
 
 const PIECES: &[&str] = &[
-    "-h", "--help", "-V", "--version", "-d", "-odebug", "--debug", "-f", "-s", "-fs", "-ofsname=a", "-ofsname=",
-    "-ofsname", "-osubtype=b", "-o", "debug,clone_fd", "-oclone_fd", "-omax_idle_threads=5", "-omax_threads=6x",
-    "-omax_threads=", "-omax_threads=-1", "-omax_idle_threads= 7,max_threads=8", "-oallow_other,ro", "--", "-",
-    "/tmp", "/dev/fd/7", "/dev/fd/", "/dev/fd/7x", "/dev/fd/007", "/usr/../tmp/.", "/no/such/place", "", "-x",
+    "-h",
+    "--help",
+    "-V",
+    "--version",
+    "-d",
+    "-odebug",
+    "--debug",
+    "-f",
+    "-s",
+    "-fs",
+    "-ofsname=a",
+    "-ofsname=",
+    "-ofsname",
+    "-osubtype=b",
+    "-o",
+    "debug,clone_fd",
+    "-oclone_fd",
+    "-omax_idle_threads=5",
+    "-omax_threads=6x",
+    "-omax_threads=",
+    "-omax_threads=-1",
+    "-omax_idle_threads= 7,max_threads=8",
+    "-oallow_other,ro",
+    "--",
+    "-",
+    "/tmp",
+    "/dev/fd/7",
+    "/dev/fd/",
+    "/dev/fd/7x",
+    "/dev/fd/007",
+    "/usr/../tmp/.",
+    "/no/such/place",
+    "",
+    "-x",
 ];
 
 #[test]
@@ -231,7 +284,8 @@ fn same_results_as_stock() {
     let mut random = Random::from_environment();
     let mut results = [0, 0];
     for round in 0..20_000 {
-        let mut command = vec![*random.pick(&["prog", "/usr/bin/prog", "./p", "dir/", "/", "//", "-p", ""])];
+        let mut command =
+            vec![*random.pick(&["prog", "/usr/bin/prog", "./p", "dir/", "/", "//", "-p", ""])];
         command.extend((0..random.below(6)).map(|_| *random.pick(PIECES)));
         let old = random.below(3) == 0;
         let (mine, _) = logged(|| run_with(ours(), old, &command));

@@ -45,7 +45,10 @@ fn loop_configuration() {
         let config = fuse_loop_cfg_create();
         for (max_idle_threads, expected) in [(u32::MAX, -1), (0, 0), (7, 7)] {
             fuse_loop_cfg_convert(config, &LoopConfigV1 { clone_fd: 1, max_idle_threads });
-            assert_eq!(((*config).clone_fd, (*config).max_idle_threads, (*config).max_threads), (1, expected, 10));
+            assert_eq!(
+                ((*config).clone_fd, (*config).max_idle_threads, (*config).max_threads),
+                (1, expected, 10)
+            );
         }
         fuse_loop_cfg_destroy(config);
         fuse_loop_cfg_destroy(std::ptr::null_mut());
@@ -154,10 +157,18 @@ fn apply(options: &str, conn: &mut ConnInfo) -> Vec<String> {
 fn connection_options() {
     let mut conn = capable_of(u64::MAX);
     conn.max_readahead = 9;
-    let rest = apply("max_write=1,max_background=2,congestion_threshold=3,time_gran=4,ro,atomic_o_trunc", &mut conn);
+    let rest = apply(
+        "max_write=1,max_background=2,congestion_threshold=3,time_gran=4,ro,atomic_o_trunc",
+        &mut conn,
+    );
     assert_eq!(rest, ["p", "-o", "ro"]);
-    let numbers =
-        [conn.max_write, conn.max_readahead, conn.max_background, conn.congestion_threshold, conn.time_gran];
+    let numbers = [
+        conn.max_write,
+        conn.max_readahead,
+        conn.max_background,
+        conn.congestion_threshold,
+        conn.time_gran,
+    ];
     assert_eq!(numbers, [1, 9, 2, 3, 4]);
     assert_eq!((conn.want, conn.want_ext), (0, 0));
     apply("max_readahead=0", &mut conn);
@@ -210,11 +221,36 @@ fn a_bad_connection_option_is_an_error() {
 }
 
 const OPTIONS: &[&str] = &[
-    "max_write=1", "max_write=0", "max_readahead=2", "max_background=3", "congestion_threshold=4", "time_gran=5",
-    "async_read", "sync_read", "atomic_o_trunc", "no_remote_lock", "no_remote_flock", "no_remote_posix_lock",
-    "splice_write", "no_splice_write", "splice_move", "no_splice_move", "splice_read", "no_splice_read",
-    "auto_inval_data", "no_auto_inval_data", "readdirplus=no", "readdirplus=yes", "readdirplus=auto",
-    "readdirplus=x", "async_dio", "no_async_dio", "writeback_cache", "no_writeback_cache", "other", "max_write=x",
+    "max_write=1",
+    "max_write=0",
+    "max_readahead=2",
+    "max_background=3",
+    "congestion_threshold=4",
+    "time_gran=5",
+    "async_read",
+    "sync_read",
+    "atomic_o_trunc",
+    "no_remote_lock",
+    "no_remote_flock",
+    "no_remote_posix_lock",
+    "splice_write",
+    "no_splice_write",
+    "splice_move",
+    "no_splice_move",
+    "splice_read",
+    "no_splice_read",
+    "auto_inval_data",
+    "no_auto_inval_data",
+    "readdirplus=no",
+    "readdirplus=yes",
+    "readdirplus=auto",
+    "readdirplus=x",
+    "async_dio",
+    "no_async_dio",
+    "writeback_cache",
+    "no_writeback_cache",
+    "other",
+    "max_write=x",
 ];
 
 #[test]
@@ -233,7 +269,12 @@ fn same_results_as_stock() {
         let options: Vec<_> = (0..random.below(8)).map(|_| *random.pick(OPTIONS)).collect();
         let group = options.join(",");
         let want = u64::from(random.below(1 << 22) as u32);
-        let conn = ConnInfo { want: want as u32, want_ext: want, max_write: 77, ..capable_of(0xffff_ffff) };
+        let conn = ConnInfo {
+            want: want as u32,
+            want_ext: want,
+            max_write: 77,
+            ..capable_of(0xffff_ffff)
+        };
 
         let mut theirs = Command::new(&["p", "-o", &group]);
         let parsed = unsafe { parse(&mut theirs.args) };
@@ -256,7 +297,14 @@ fn same_results_as_stock() {
             ringfuse::ffi::opt::fuse_opt_free_args(&mut theirs.args);
         }
         let both = [applied, unsafe { *inside }].map(|c| {
-            [c.want, c.max_write, c.max_readahead, c.max_background, c.congestion_threshold, c.time_gran]
+            [
+                c.want,
+                c.max_write,
+                c.max_readahead,
+                c.max_background,
+                c.congestion_threshold,
+                c.time_gran,
+            ]
         });
         assert_eq!(both[0], both[1], "round {round}: {group} on {want:#x}");
         assert_eq!(u64::from(applied.want), applied.want_ext);

@@ -40,7 +40,13 @@ struct OldVector {
 
 impl OldVector {
     fn new(memories: [&mut [u8]; 3]) -> Self {
-        let buffers = memories.map(|m| OldBuf { size: m.len(), flags: 0, mem: m.as_mut_ptr(), fd: -1, pos: 0 });
+        let buffers = memories.map(|m| OldBuf {
+            size: m.len(),
+            flags: 0,
+            mem: m.as_mut_ptr(),
+            fd: -1,
+            pos: 0,
+        });
         Self { count: 3, idx: 0, off: 0, buffers }
     }
 }
@@ -80,7 +86,8 @@ fn only_the_short_word_exists() {
 
     let mut command = Command::new(&["p", "-o", "no_splice_read,splice_move,writeback_cache"]);
     let wanted = cap::SPLICE_MOVE | cap::SPLICE_READ;
-    let mut conn = ConnInfo { capable: wanted as u32, want: cap::SPLICE_READ as u32, ..ConnInfo::default() };
+    let mut conn =
+        ConnInfo { capable: wanted as u32, want: cap::SPLICE_READ as u32, ..ConnInfo::default() };
     unsafe {
         let options = fuse_parse_conn_info_opts(&mut command.args);
         fuse_apply_conn_info_opts(options, &mut conn);

@@ -38,7 +38,12 @@ enum Answer {
     Replace,
 }
 
-unsafe extern "C" fn callback(data: *mut c_void, arg: *const c_char, key: c_int, out: *mut Args) -> c_int {
+unsafe extern "C" fn callback(
+    data: *mut c_void,
+    arg: *const c_char,
+    key: c_int,
+    out: *mut Args,
+) -> c_int {
     let data = unsafe { &mut *data.cast::<Data>() };
     let argument = unsafe { CStr::from_ptr(arg) };
     data.calls.push((key, argument.to_bytes().escape_ascii().to_string()));
@@ -110,7 +115,8 @@ fn run_with<S: AsRef<[u8]>>(
     };
     let callback = answer.map(|_| callback as ringfuse::abi::public::OptProc);
     let pointer: *mut Data = &mut data;
-    let result = unsafe { (api.parse)(&mut command.args, pointer.cast(), table.0.as_ptr(), callback) };
+    let result =
+        unsafe { (api.parse)(&mut command.args, pointer.cast(), table.0.as_ptr(), callback) };
     let outcome = Outcome {
         result,
         arguments: command.arguments(),
@@ -260,7 +266,8 @@ fn keep_and_discard_do_not_ask() {
 #[test]
 fn groups_are_unescaped_and_escaped() {
     let outcome = run(&["prog", r"-oa\,b,c\\d,\101\x,,e\"], &[]);
-    let seen: Vec<_> = calls(&outcome).into_iter().map(|(_, argument)| argument.to_string()).collect();
+    let seen: Vec<_> =
+        calls(&outcome).into_iter().map(|(_, argument)| argument.to_string()).collect();
     assert_eq!(seen, ["a,b", r"c\\d", "Ax", "", r"e\\"]); // as escape_ascii writes them
     assert_eq!(outcome.arguments[2], r"a\,b,c\\d,Ax,,e\\".escape_default().to_string());
 }
@@ -268,7 +275,8 @@ fn groups_are_unescaped_and_escaped() {
 #[test]
 fn three_octal_digits_are_a_byte() {
     let outcome = run(&["prog", r"-o\041,\377,\400,\08,\1"], &[]);
-    let seen: Vec<_> = calls(&outcome).into_iter().map(|(_, argument)| argument.to_string()).collect();
+    let seen: Vec<_> =
+        calls(&outcome).into_iter().map(|(_, argument)| argument.to_string()).collect();
     assert_eq!(seen, ["!", r"\xff", "400", "08", "1"]);
 }
 
@@ -284,7 +292,13 @@ fn dashes() {
     assert_eq!(outcome.arguments, ["prog", "-", "--", "-a", "--", "-o", "b"]);
     assert_eq!(
         calls(&outcome),
-        [(KEY_OPT, "-"), (KEY_NONOPT, "-a"), (KEY_NONOPT, "--"), (KEY_NONOPT, "-o"), (KEY_NONOPT, "b")]
+        [
+            (KEY_OPT, "-"),
+            (KEY_NONOPT, "-a"),
+            (KEY_NONOPT, "--"),
+            (KEY_NONOPT, "-o"),
+            (KEY_NONOPT, "b")
+        ]
     );
     assert_eq!(run(&["prog", "a", "--"], &[]).arguments, ["prog", "a"]);
 }
@@ -319,7 +333,10 @@ fn vectors_grow() {
         assert_eq!((api.insert_arg)(&mut args, 0, c"a".as_ptr()), 0);
         assert_eq!((api.insert_arg)(&mut args, 2, c"c".as_ptr()), 0);
         assert_eq!((api.insert_arg)(&mut args, 4, c"e".as_ptr()), 0);
-        assert_eq!((arguments(&args), args.allocated), (["a", "b", "c", "d", "e"].map(String::from).to_vec(), 1));
+        assert_eq!(
+            (arguments(&args), args.allocated),
+            (["a", "b", "c", "d", "e"].map(String::from).to_vec(), 1)
+        );
         let (result, log) = logged(|| (api.insert_arg)(&mut args, 6, c"x".as_ptr()));
         assert_eq!(result, -1);
         assert!(log.contains("cannot insert argument \"x\" at 6"), "{log:?}");
@@ -361,7 +378,8 @@ fn groups_are_joined() {
 #[test]
 fn matching_follows_the_same_rules() {
     let table = Table::new(&[("abc", 0, 0), ("num=%u", 0, 0), ("-n ", 0, 0), ("a=b", 0, 0)]);
-    let matches = |argument: &CStr| unsafe { (ours().matches)(table.0.as_ptr(), argument.as_ptr()) };
+    let matches =
+        |argument: &CStr| unsafe { (ours().matches)(table.0.as_ptr(), argument.as_ptr()) };
     for argument in [c"abc", c"num=", c"num=x", c"-n", c"-nx", c"a=b"] {
         assert_eq!(matches(argument), 1, "{argument:?}");
     }
@@ -410,13 +428,56 @@ const TEMPLATES: &[(&str, c_ulong)] = &[
 ];
 
 const PIECES: &[&str] = &[
-    "abc", "-x", "x", "--long", "--long=", "num=", "hex=", "oct=", "ch=", "long=", "dbl=", "str=", "-n", "-N",
-    "-m", "a=b", "-e", "=", "5", "6x", " 7", "-3", "08", "0x1f", "1e3", "99999999999999999999", "", "-", "--",
-    "-o", "oo", ",", ",,", "\\", "\\,", "\\\\", "\\101", "\\08", "\\400", "\\000", "\\7", "word", "a b", "\u{fc}",
+    "abc",
+    "-x",
+    "x",
+    "--long",
+    "--long=",
+    "num=",
+    "hex=",
+    "oct=",
+    "ch=",
+    "long=",
+    "dbl=",
+    "str=",
+    "-n",
+    "-N",
+    "-m",
+    "a=b",
+    "-e",
+    "=",
+    "5",
+    "6x",
+    " 7",
+    "-3",
+    "08",
+    "0x1f",
+    "1e3",
+    "99999999999999999999",
+    "",
+    "-",
+    "--",
+    "-o",
+    "oo",
+    ",",
+    ",,",
+    "\\",
+    "\\,",
+    "\\\\",
+    "\\101",
+    "\\08",
+    "\\400",
+    "\\000",
+    "\\7",
+    "word",
+    "a b",
+    "\u{fc}",
 ];
 
 fn answer_by_content(argument: &[u8], key: c_int) -> Answer {
-    let sum = argument.iter().fold(key as u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)));
+    let sum = argument
+        .iter()
+        .fold(key as u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)));
     match sum % 23 {
         0 => Answer::Abort,
         1..=7 => Answer::Drop,
@@ -445,7 +506,8 @@ fn same_results_as_stock() {
             let pieces = (0..random.below(4)).map(|_| *random.pick(PIECES)).collect::<String>();
             command.push(format!("{prefix}{pieces}"));
         }
-        let answer = (random.below(4) > 0).then_some(answer_by_content as fn(&[u8], c_int) -> Answer);
+        let answer =
+            (random.below(4) > 0).then_some(answer_by_content as fn(&[u8], c_int) -> Answer);
         let (mine, _) = logged(|| run_with(ours(), &command, &rows, answer));
         let theirs = run_with(stock, &command, &rows, answer);
         assert_eq!(mine, theirs, "round {round}: {command:?} with {rows:?}");
@@ -453,7 +515,11 @@ fn same_results_as_stock() {
         for argument in &command {
             let argument = CString::new(argument.as_str()).unwrap();
             let matches = |api: Api| unsafe { (api.matches)(table.0.as_ptr(), argument.as_ptr()) };
-            assert_eq!(matches(ours()), matches(stock), "round {round}: {argument:?} with {rows:?}");
+            assert_eq!(
+                matches(ours()),
+                matches(stock),
+                "round {round}: {argument:?} with {rows:?}"
+            );
         }
         *if mine.result == 0 { &mut succeeded } else { &mut failed } += 1;
     }
@@ -466,7 +532,9 @@ fn same_groups_and_vectors_as_stock() {
     let mut random = Random::from_environment();
     for _ in 0..2000 {
         let words: Vec<_> = (0..1 + random.below(5))
-            .map(|_| (random.below(2), random.below(4), CString::new(*random.pick(PIECES)).unwrap()))
+            .map(|_| {
+                (random.below(2), random.below(4), CString::new(*random.pick(PIECES)).unwrap())
+            })
             .collect();
         let build = |api: Api| unsafe {
             let mut group = null_mut();

@@ -45,7 +45,11 @@ fn report_and_exit(result: c_int) -> ! {
     let (pid, sid) = unsafe { (libc::getpid(), libc::getsid(0)) };
     let text = format!(
         "result {result}\nleader {}\ncwd {:?}\n0 {:?}\n1 {:?}\n2 {:?}\n",
-        pid == sid, link("cwd"), link("fd/0"), link("fd/1"), link("fd/2")
+        pid == sid,
+        link("cwd"),
+        link("fd/0"),
+        link("fd/1"),
+        link("fd/2")
     );
     let partial = path().with_extension("partial");
     std::fs::File::create(&partial).unwrap().write_all(text.as_bytes()).unwrap();
@@ -131,7 +135,10 @@ fn a_failure_of_the_child_is_the_parents() {
     let output = in_its_own_process("to_the_background_of_an_empty_root", directory.path());
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(stderr.contains("cannot open /dev/null: No such file") && stderr.contains("result -1"), "{stderr}");
+    assert!(
+        stderr.contains("cannot open /dev/null: No such file") && stderr.contains("result -1"),
+        "{stderr}"
+    );
 }
 
 fn session() -> Arc<Session> {
@@ -223,7 +230,9 @@ fn the_last_session_is_ended() {
 
 #[test]
 fn handlers() {
-    for name in ["signals_end_the_session", "the_programs_own_handlers_stay", "the_last_session_is_ended"] {
+    for name in
+        ["signals_end_the_session", "the_programs_own_handlers_stay", "the_last_session_is_ended"]
+    {
         passes_in_its_own_process(name);
     }
 }
@@ -261,7 +270,10 @@ fn failures() {
         assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{output:?}");
         assert_eq!(stderr.matches(message).count(), 1, "{stderr}");
         if cfg!(target_env = "gnu") {
-            assert!(stderr.lines().filter(|line| line.contains("api_process")).count() > 2, "{stderr}");
+            assert!(
+                stderr.lines().filter(|line| line.contains("api_process")).count() > 2,
+                "{stderr}"
+            );
         } else {
             skip(name, "only glibc has backtraces");
         }

@@ -30,7 +30,9 @@ impl LoopDevice {
                 let path = String::from_utf8_lossy(&output.stdout).trim().to_string();
                 Ok(LoopDevice { path, _file: file })
             }
-            Ok(output) => Err(format!("losetup: {}", String::from_utf8_lossy(&output.stderr).trim())),
+            Ok(output) => {
+                Err(format!("losetup: {}", String::from_utf8_lossy(&output.stderr).trim()))
+            }
             Err(e) => Err(format!("losetup: {e}")),
         }
     }

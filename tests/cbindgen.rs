@@ -38,10 +38,7 @@ fn replies() -> PathBuf {
     for text in source.split(" fn ").skip(1) {
         let (head, tail) = text.split_once(')').unwrap_or((text, ""));
         if let (Some((name, parameters)), true) = (head.split_once('('), tail.starts_with(" =")) {
-            let parameters = parameters
-                .trim_start()
-                .strip_prefix("req")
-                .expect("a request");
+            let parameters = parameters.trim_start().strip_prefix("req").expect("a request");
             functions += &format!(
                 "#[no_mangle] pub unsafe extern \"C\" fn {name}(req: Req{parameters}) -> c_int {{ 0 }}\n"
             );
@@ -58,17 +55,11 @@ fn replies() -> PathBuf {
 fn declarations() -> Vec<String> {
     let config = cbindgen::Config::from_file(root().join("cbindgen.toml")).expect("cbindgen.toml");
     let mut builder = cbindgen::Builder::new().with_config(config);
-    for file in sources(&root().join("src/ffi"))
-        .into_iter()
-        .chain([replies()])
-    {
+    for file in sources(&root().join("src/ffi")).into_iter().chain([replies()]) {
         builder = builder.with_src(file);
     }
     let mut text = Vec::new();
-    builder
-        .generate()
-        .expect("cbindgen understands src/ffi")
-        .write(&mut text);
+    builder.generate().expect("cbindgen understands src/ffi").write(&mut text);
     String::from_utf8(text)
         .expect("C source is text")
         .replace("Option<", "") // around a type of function pointer, which C may have NULL
@@ -194,10 +185,7 @@ fn every_exported_name_is_compared() {
         .filter(|name| !IN_C.contains(name))
         .collect();
     let declarations = declarations();
-    let compared: BTreeSet<_> = declarations
-        .iter()
-        .map(|declaration| name(declaration))
-        .collect();
+    let compared: BTreeSet<_> = declarations.iter().map(|declaration| name(declaration)).collect();
     assert_eq!(compared, exported);
 }
 

@@ -67,7 +67,9 @@ impl Random {
 fn touch(operation: &Operation<'_>) -> usize {
     let data = match operation {
         Operation::BatchForget { entries } => entries,
-        Operation::Write { data, .. } | Operation::Ioctl { data, .. } | Operation::NotifyReply { data, .. } => data,
+        Operation::Write { data, .. }
+        | Operation::Ioctl { data, .. }
+        | Operation::NotifyReply { data, .. } => data,
         Operation::Setxattr { value, .. } => value,
         _ => &[][..],
     };
@@ -76,7 +78,13 @@ fn touch(operation: &Operation<'_>) -> usize {
 }
 
 /// Decodes a body as a worker of `/dev/fuse` would cut it; whether it was taken.
-fn try_body(fixed_memory: &mut Guarded, rest_memory: &mut Guarded, opcode: Opcode, dialect: Dialect, body: &[u8]) -> bool {
+fn try_body(
+    fixed_memory: &mut Guarded,
+    rest_memory: &mut Guarded,
+    opcode: Opcode,
+    dialect: Dialect,
+    body: &[u8],
+) -> bool {
     let cut = fixed_len(opcode, dialect);
     if cut > body.len() {
         return false;
@@ -119,8 +127,15 @@ fn valid(opcode: Opcode, dialect: Dialect) -> Vec<u8> {
             body.extend([7; 10]);
         }
         Opcode::Init => body.extend([0; 64]),
-        Opcode::Lookup | Opcode::Unlink | Opcode::Rmdir | Opcode::Removexattr | Opcode::Mknod | Opcode::Mkdir
-        | Opcode::Link | Opcode::Create | Opcode::Getxattr => body.extend(b"name\0"),
+        Opcode::Lookup
+        | Opcode::Unlink
+        | Opcode::Rmdir
+        | Opcode::Removexattr
+        | Opcode::Mknod
+        | Opcode::Mkdir
+        | Opcode::Link
+        | Opcode::Create
+        | Opcode::Getxattr => body.extend(b"name\0"),
         _ => {}
     }
     body
@@ -140,7 +155,11 @@ fn whole_messages_are_taken_and_shorter_ones_refused() {
                 // INIT of a kernel of another version has only 8 or 16 bytes.
                 let may = opcode == Opcode::Init && len >= 8;
                 let unused = matches!(opcode, Opcode::Syncfs | Opcode::CuseInit);
-                assert!(!taken || may || unused, "{opcode:?}: {len} of {} bytes were taken", body.len());
+                assert!(
+                    !taken || may || unused,
+                    "{opcode:?}: {len} of {} bytes were taken",
+                    body.len()
+                );
             }
         }
     }
@@ -160,7 +179,8 @@ fn longer_messages_are_read_no_further_than_they_say() {
 
 #[test]
 fn random_messages_do_no_harm() {
-    let seed = std::env::var("RINGFUSE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0x5eed);
+    let seed =
+        std::env::var("RINGFUSE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0x5eed);
     println!("seed {seed}");
     let mut random = Random(seed);
     let (mut fixed, mut rest) = (Guarded::new(4096), Guarded::new(4096));
@@ -186,14 +206,23 @@ fn random_messages_do_no_harm() {
             refused += 1;
         }
     }
-    assert!(taken > 1000 && refused > 1000, "{taken} taken, {refused} refused: the generator is one-sided");
+    assert!(
+        taken > 1000 && refused > 1000,
+        "{taken} taken, {refused} refused: the generator is one-sided"
+    );
 }
 
 #[test]
 fn a_length_that_lies_is_refused() {
     let (mut fixed, mut rest) = (Guarded::new(4096), Guarded::new(4096));
     let plain = DIALECTS[0];
-    for (opcode, at) in [(Opcode::Write, 16), (Opcode::Ioctl, 24), (Opcode::BatchForget, 0), (Opcode::Setxattr, 0), (Opcode::NotifyReply, 16)] {
+    for (opcode, at) in [
+        (Opcode::Write, 16),
+        (Opcode::Ioctl, 24),
+        (Opcode::BatchForget, 0),
+        (Opcode::Setxattr, 0),
+        (Opcode::NotifyReply, 16),
+    ] {
         for size in [u32::MAX, 1 << 31, 4096] {
             let mut body = valid(opcode, plain);
             body[at..at + 4].copy_from_slice(&size.to_ne_bytes());

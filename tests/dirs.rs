@@ -18,7 +18,8 @@ fn mkdir(fs: &Mount, name: &str) {
 }
 
 fn opened(path: &Path) -> Dir {
-    Dir::new(open(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).expect("open")).expect("dir")
+    Dir::new(open(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).expect("open"))
+        .expect("dir")
 }
 
 /// Name, inode number and type of every entry.
@@ -26,7 +27,11 @@ fn listing(dir: &mut Dir) -> Vec<(String, u64, rustix::fs::FileType)> {
     let mut entries = Vec::new();
     while let Some(entry) = dir.read() {
         let entry = entry.expect("readdir");
-        entries.push((entry.file_name().to_string_lossy().into_owned(), entry.ino(), entry.file_type()));
+        entries.push((
+            entry.file_name().to_string_lossy().into_owned(),
+            entry.ino(),
+            entry.file_type(),
+        ));
     }
     entries
 }

@@ -62,7 +62,8 @@ fn bound_handlers(pid: u32) -> usize {
         .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("status")).ok())
         .filter(|status| status.starts_with("Name:\tfuse-ring-"))
         .filter(|status| {
-            let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+            let allowed =
+                status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
             !allowed.contains([',', '-'])
         })
         .count()

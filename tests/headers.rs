@@ -23,9 +23,7 @@ const CXX: [&str; 2] = ["-std=c++11", "-std=c++17"];
 const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-pedantic", "-Werror"];
 
 fn source(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/headers")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/headers").join(name)
 }
 
 /// A directory of `test`'s own that does not exist yet.
@@ -53,10 +51,7 @@ fn include_dir_without_versions(scratch: &Path) -> PathBuf {
     let config = copy.join("libfuse_config.h");
     let text = fs::read_to_string(&config).unwrap();
     let define = "#define LIBFUSE_BUILT_WITH_VERSIONED_SYMBOLS 1";
-    assert!(
-        text.contains(define),
-        "libfuse_config.h has no line `{define}`"
-    );
+    assert!(text.contains(define), "libfuse_config.h has no line `{define}`");
     fs::write(&config, text.replace(define, "")).unwrap();
     copy
 }
@@ -64,29 +59,18 @@ fn include_dir_without_versions(scratch: &Path) -> PathBuf {
 /// Runs `command`; `Err` says what was run and what it wrote if that failed.
 fn run(command: &mut Command) -> Result<Output, String> {
     let output = command.output().map_err(|error| {
-        format!(
-            "{:?} cannot be run: {error}; install it",
-            command.get_program()
-        )
+        format!("{:?} cannot be run: {error}; install it", command.get_program())
     })?;
     if output.status.success() {
         return Ok(output);
     }
-    Err(format!(
-        "{command:?}: {}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    ))
+    Err(format!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr)))
 }
 
 fn compiler(name: &str, include: &Path, use_version: u32) -> Command {
     let mut command = Command::new(name);
     command
-        .args(if name.ends_with("++") {
-            ["-x", "c++"]
-        } else {
-            ["-x", "c"]
-        })
+        .args(if name.ends_with("++") { ["-x", "c++"] } else { ["-x", "c"] })
         .args(WARNINGS)
         .arg("-D_FILE_OFFSET_BITS=64")
         .arg(format!("-DFUSE_USE_VERSION={use_version}"))
@@ -97,9 +81,7 @@ fn compiler(name: &str, include: &Path, use_version: u32) -> Command {
 
 /// Runs all of `commands`, a few at a time, and fails with what all that failed wrote.
 fn run_all(commands: Vec<Command>) {
-    let threads = thread::available_parallelism()
-        .map_or(2, |n| n.get())
-        .min(8);
+    let threads = thread::available_parallelism().map_or(2, |n| n.get()).min(8);
     let next = AtomicUsize::new(0);
     let count = commands.len();
     let commands: Vec<_> = commands.into_iter().map(Mutex::new).collect();
@@ -116,12 +98,7 @@ fn run_all(commands: Vec<Command>) {
         }
     });
     let failures = failures.into_inner().unwrap();
-    assert!(
-        failures.is_empty(),
-        "{} of {count} failed:\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "{} of {count} failed:\n{}", failures.len(), failures.join("\n"));
 }
 
 /// The compilers to test with: gcc must be there, clang need not.
@@ -145,9 +122,7 @@ fn compile_without_warnings_everywhere() {
             for include in [&include_dir(), &unversioned] {
                 for version in USE_VERSIONS {
                     let mut command = compiler(name, include, version);
-                    command
-                        .args([standard, "-fsyntax-only"])
-                        .arg(source("api.c"));
+                    command.args([standard, "-fsyntax-only"]).arg(source("api.c"));
                     commands.push(command);
                 }
             }
@@ -191,10 +166,7 @@ fn each_header_stands_alone() {
 fn expect_error(command: &mut Command, text: &str) {
     match run(command) {
         Ok(_) => panic!("{command:?} succeeds, expected an error with `{text}`"),
-        Err(message) => assert!(
-            message.contains(text),
-            "no `{text}` in the error:\n{message}"
-        ),
+        Err(message) => assert!(message.contains(text), "no `{text}` in the error:\n{message}"),
     }
 }
 
@@ -204,14 +176,9 @@ fn a_missing_or_ancient_use_version_is_refused() {
         let file = scratch(&format!("version-{header}")).join("test.c");
         fs::write(&file, format!("#include <{header}>\n")).unwrap();
         let gcc = || compiler("gcc", &include_dir(), 29);
+        expect_error(gcc().arg("-fsyntax-only").arg(&file), "FUSE_USE_VERSION is below 30");
         expect_error(
-            gcc().arg("-fsyntax-only").arg(&file),
-            "FUSE_USE_VERSION is below 30",
-        );
-        expect_error(
-            gcc()
-                .args(["-UFUSE_USE_VERSION", "-fsyntax-only"])
-                .arg(&file),
+            gcc().args(["-UFUSE_USE_VERSION", "-fsyntax-only"]).arg(&file),
             "define FUSE_USE_VERSION",
         );
     }
@@ -231,11 +198,7 @@ fn an_off_t_of_4_bytes_is_refused() {
     )
     .unwrap();
     let file = dir.join("test.c");
-    fs::write(
-        &file,
-        "#include <cuse_lowlevel.h>\nint main(void) { return 0; }\n",
-    )
-    .unwrap();
+    fs::write(&file, "#include <cuse_lowlevel.h>\nint main(void) { return 0; }\n").unwrap();
     let gcc32 = |name: &str| {
         let mut command = compiler(name, &include_dir(), 318);
         command
@@ -248,16 +211,10 @@ fn an_off_t_of_4_bytes_is_refused() {
         println!("skipped: gcc -m32 finds no C library here: {message}");
         return;
     }
-    for (name, standard) in [
-        ("gcc", "-std=c99"),
-        ("gcc", "-std=c17"),
-        ("g++", "-std=c++11"),
-    ] {
+    for (name, standard) in [("gcc", "-std=c99"), ("gcc", "-std=c17"), ("g++", "-std=c++11")] {
         run(gcc32(name).arg(standard).arg(&file)).unwrap();
         expect_error(
-            gcc32(name)
-                .args([standard, "-U_FILE_OFFSET_BITS"])
-                .arg(&file),
+            gcc32(name).args([standard, "-U_FILE_OFFSET_BITS"]).arg(&file),
             if standard == "-std=c99" {
                 "compile_with_D_FILE_OFFSET_BITS_64"
             } else {
@@ -266,10 +223,7 @@ fn an_off_t_of_4_bytes_is_refused() {
         );
     }
     for version in USE_VERSIONS {
-        let redefine = [
-            "-UFUSE_USE_VERSION".to_string(),
-            format!("-DFUSE_USE_VERSION={version}"),
-        ];
+        let redefine = ["-UFUSE_USE_VERSION".to_string(), format!("-DFUSE_USE_VERSION={version}")];
         run(gcc32("gcc").args(redefine).arg(source("api.c"))).unwrap();
     }
 }
@@ -295,18 +249,12 @@ fn source_names_stand_for_the_right_symbols() {
         .lines()
         .filter_map(|line| line.strip_prefix("FUNCTION(")?.split(", ").nth(1))
         .collect();
-    assert!(
-        names.len() > 95,
-        "only {} functions in functions.inc",
-        names.len()
-    );
+    assert!(names.len() > 95, "only {} functions in functions.inc", names.len());
 
     // The names a program is linked to by default: those with a `@@`.
     let exports = fs::read_to_string(source("../symbols/so4.txt")).unwrap();
-    let exports: BTreeSet<&str> = exports
-        .lines()
-        .filter_map(|line| Some(line.split_once("@@")?.0))
-        .collect();
+    let exports: BTreeSet<&str> =
+        exports.lines().filter_map(|line| Some(line.split_once("@@")?.0)).collect();
 
     let dir = scratch("symbols");
     let unversioned = include_dir_without_versions(&dir);
@@ -332,10 +280,7 @@ fn source_names_stand_for_the_right_symbols() {
                     format!("{name}, FUSE_USE_VERSION {version}, versioned symbols: {versioned}");
                 assert_eq!(found, expected, "{case}");
                 let missing: Vec<_> = found.difference(&exports).collect();
-                assert!(
-                    missing.is_empty(),
-                    "{case}: libfuse3.so.4 does not export {missing:?}"
-                );
+                assert!(missing.is_empty(), "{case}: libfuse3.so.4 does not export {missing:?}");
             }
         }
     }
@@ -357,15 +302,9 @@ fn header_layout(test: &str) -> BTreeMap<String, String> {
 fn parse_layout(text: &str) -> BTreeMap<String, String> {
     text.lines()
         .map(|line| {
-            let subject_end = line
-                .match_indices(' ')
-                .nth(1)
-                .expect("kind, name and value in each line")
-                .0;
-            (
-                line[..subject_end].to_string(),
-                line[subject_end + 1..].to_string(),
-            )
+            let subject_end =
+                line.match_indices(' ').nth(1).expect("kind, name and value in each line").0;
+            (line[..subject_end].to_string(), line[subject_end + 1..].to_string())
         })
         .collect()
 }
@@ -377,11 +316,7 @@ fn layouts_and_constants_are_those_of_libfuse() {
         return;
     }
     let expected = parse_layout(&fs::read_to_string(source("layout-x86_64.txt")).unwrap());
-    assert!(
-        expected.len() > 250,
-        "only {} lines in layout-x86_64.txt",
-        expected.len()
-    );
+    assert!(expected.len() > 250, "only {} lines in layout-x86_64.txt", expected.len());
     assert_eq!(header_layout("layout"), expected);
 }
 
@@ -389,10 +324,8 @@ fn layouts_and_constants_are_those_of_libfuse() {
 fn rust_mirrors_the_structures_of_the_headers() {
     let mirrored = mirrors::structures();
     // Every line of a structure that has a mirror, so a field without one is missed.
-    let structures: BTreeSet<&str> = mirrored
-        .keys()
-        .filter_map(|line| line.strip_prefix("struct "))
-        .collect();
+    let structures: BTreeSet<&str> =
+        mirrored.keys().filter_map(|line| line.strip_prefix("struct ")).collect();
     let header: BTreeMap<_, _> = header_layout("mirrors")
         .into_iter()
         .filter(|(subject, _)| {
@@ -407,15 +340,8 @@ fn rust_mirrors_the_structures_of_the_headers() {
 fn rust_mirrors_the_constants_of_the_headers() {
     let header = header_layout("constants");
     let capabilities = mirrors::capabilities();
-    let in_header = header
-        .keys()
-        .filter(|name| name.starts_with("constant FUSE_CAP_"))
-        .count();
-    assert_eq!(
-        in_header,
-        capabilities.len(),
-        "a capability of the headers is not compared here"
-    );
+    let in_header = header.keys().filter(|name| name.starts_with("constant FUSE_CAP_")).count();
+    assert_eq!(in_header, capabilities.len(), "a capability of the headers is not compared here");
     for (name, value) in capabilities.iter().chain(&mirrors::buffer_flags()) {
         assert_eq!(header.get(*name), Some(&value.to_string()), "{name}");
     }

@@ -45,7 +45,8 @@ fn check_read(file: &File, data: &[u8], off: usize, size: usize) {
 /// Places and sizes around every limit: pages, what one request carries, the
 /// end of the file.
 fn edges(length: usize) -> Vec<(usize, usize)> {
-    let sizes = [1, 2, 511, 4095, 4096, 4097, 65536, 131071, 131073, MIB - 1, MIB, MIB + 1, 2 * MIB + 3];
+    let sizes =
+        [1, 2, 511, 4095, 4096, 4097, 65536, 131071, 131073, MIB - 1, MIB, MIB + 1, 2 * MIB + 3];
     let places = [0, 1, 4095, 4096, 100_003, length - 4097, length - 1, length, length + 5];
     sizes.iter().flat_map(|&size| places.iter().map(move |&off| (off, size))).collect()
 }

@@ -43,7 +43,11 @@ fn end_by_signal(on: Transport, arg: &str, signal: Signal) {
     let path = fs.path.clone();
     fs.signal(signal);
     let ending = fs.ended();
-    assert_eq!((ending.result, ending.status.code()), (Some(signal.as_raw()), Some(0)), "{ending:?}");
+    assert_eq!(
+        (ending.result, ending.status.code()),
+        (Some(signal.as_raw()), Some(0)),
+        "{ending:?}"
+    );
     assert!(!process::mounted(&path));
 }
 

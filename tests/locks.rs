@@ -11,7 +11,13 @@ use support::raw::{catch_interrupts, fcntl_lock, interrupt, lock_of};
 use support::*;
 
 fn opened(fs: &Mount, name: &str) -> File {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(fs.at(name)).expect("open");
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(fs.at(name))
+        .expect("open");
     fs.trace.take();
     file
 }

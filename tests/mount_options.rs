@@ -19,10 +19,7 @@ fn options(list: &[&CStr]) -> MountOptions {
 
 /// What fusermount3 would be told.
 fn helper_list(list: &[&CStr]) -> String {
-    options(list)
-        .helper_list(true, options(list).auto_unmount())
-        .into_string()
-        .unwrap()
+    options(list).helper_list(true, options(list).auto_unmount()).into_string().unwrap()
 }
 
 #[test]
@@ -38,15 +35,9 @@ fn flags_are_set_and_cleared() {
         (&[c"dev", c"nodev"], DEFAULT),
         (&[c"noexec"], DEFAULT | MS_NOEXEC),
         (&[c"noexec", c"exec"], DEFAULT),
-        (
-            &[c"sync", c"dirsync"],
-            DEFAULT | MS_SYNCHRONOUS | MS_DIRSYNC,
-        ),
+        (&[c"sync", c"dirsync"], DEFAULT | MS_SYNCHRONOUS | MS_DIRSYNC),
         (&[c"sync", c"async"], DEFAULT),
-        (
-            &[c"noatime", c"nodiratime"],
-            DEFAULT | MS_NOATIME | MS_NODIRATIME,
-        ),
+        (&[c"noatime", c"nodiratime"], DEFAULT | MS_NOATIME | MS_NODIRATIME),
         (&[c"noatime", c"atime", c"nostrictatime"], DEFAULT),
         (&[c"nosymfollow"], DEFAULT | MS_NOSYMFOLLOW),
         (&[c"nosymfollow", c"symfollow"], DEFAULT),
@@ -107,13 +98,7 @@ fn what_is_no_mount_option_is_refused() {
 #[test]
 fn notes_for_mtab_are_accepted_and_go_nowhere() {
     assert_eq!(
-        helper_list(&[
-            c"-n",
-            c"user=me",
-            c"user=",
-            c"x-systemd.automount",
-            c"x-a=b,c"
-        ]),
+        helper_list(&[c"-n", c"user=me", c"user=", c"x-systemd.automount", c"x-a=b,c"]),
         "rw,nosuid,nodev"
     );
 }
@@ -122,34 +107,17 @@ fn notes_for_mtab_are_accepted_and_go_nowhere() {
 fn max_read_is_a_number_and_remembered() {
     assert_eq!(MountOptions::default().max_read(), 0);
     assert_eq!(options(&[c"max_read=4096"]).max_read(), 4096);
-    assert_eq!(
-        options(&[c"max_read=1", c"max_read=4294967295"]).max_read(),
-        u32::MAX
-    );
-    for bad in [
-        c"max_read=",
-        c"max_read=x",
-        c"max_read=4294967296",
-        c"max_read=-1",
-        c"max_read=6x",
-    ] {
-        assert_eq!(
-            MountOptions::default().take(bad),
-            Err(Errno(libc::EINVAL)),
-            "{bad:?}"
-        );
+    assert_eq!(options(&[c"max_read=1", c"max_read=4294967295"]).max_read(), u32::MAX);
+    for bad in [c"max_read=", c"max_read=x", c"max_read=4294967296", c"max_read=-1", c"max_read=6x"]
+    {
+        assert_eq!(MountOptions::default().take(bad), Err(Errno(libc::EINVAL)), "{bad:?}");
     }
 }
 
 #[test]
 fn parameters_keep_their_order_and_the_last_of_a_name_counts() {
-    let list = [
-        c"max_read=1",
-        c"allow_other",
-        c"default_permissions",
-        c"max_read=2",
-        c"blksize=512",
-    ];
+    let list =
+        [c"max_read=1", c"allow_other", c"default_permissions", c"max_read=2", c"blksize=512"];
     let options = options(&list);
     assert_eq!(
         options.parameter_list(),
@@ -157,10 +125,7 @@ fn parameters_keep_their_order_and_the_last_of_a_name_counts() {
     );
     let mut twice = options.clone();
     twice.allow_other();
-    assert_eq!(
-        twice.parameter_list(),
-        b",default_permissions,max_read=2,blksize=512,allow_other"
-    );
+    assert_eq!(twice.parameter_list(), b",default_permissions,max_read=2,blksize=512,allow_other");
 }
 
 #[test]
@@ -170,18 +135,9 @@ fn commas_of_a_security_context_are_quoted_for_the_kernel_only() {
         [c"context=\"u:r:t:s0:c1,c2\"", c"rootcontext=\"a\""],
     ] {
         let options = options(&list);
-        assert_eq!(
-            options.parameter_list(),
-            b",context=\"u:r:t:s0:c1,c2\",rootcontext=a"
-        );
-        assert_eq!(
-            options.parameters()[0].value.as_deref(),
-            Some(c"u:r:t:s0:c1,c2")
-        );
-        assert_eq!(
-            helper_list(&list),
-            "rw,nosuid,nodev,context=u:r:t:s0:c1\\,c2,rootcontext=a"
-        );
+        assert_eq!(options.parameter_list(), b",context=\"u:r:t:s0:c1,c2\",rootcontext=a");
+        assert_eq!(options.parameters()[0].value.as_deref(), Some(c"u:r:t:s0:c1,c2"));
+        assert_eq!(helper_list(&list), "rw,nosuid,nodev,context=u:r:t:s0:c1\\,c2,rootcontext=a");
     }
 }
 
@@ -191,10 +147,7 @@ fn the_source_is_the_name_then_the_subtype_then_the_device() {
     assert_eq!(options(&[]).source(device), device);
     assert_eq!(options(&[c"fsname=", c"subtype="]).source(device), device);
     assert_eq!(options(&[c"subtype=sub"]).source(device), c"sub");
-    assert_eq!(
-        options(&[c"fsname=a", c"subtype=sub", c"fsname=b=c"]).source(device),
-        c"b=c"
-    );
+    assert_eq!(options(&[c"fsname=a", c"subtype=sub", c"fsname=b=c"]).source(device), c"b=c");
     assert_eq!(options(&[c"fsname=\xff\xfe"]).source(device), c"\xff\xfe");
     assert_eq!(options(&[]).fs_type(), c"fuse");
     assert_eq!(options(&[c"blkdev"]).fs_type(), c"fuseblk");

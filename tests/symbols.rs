@@ -13,11 +13,7 @@ fn root() -> &'static Path {
 
 fn built(name: &str) -> PathBuf {
     let path = root().join("build").join(name);
-    assert!(
-        path.exists(),
-        "{} is missing: run `make build` first",
-        path.display()
-    );
+    assert!(path.exists(), "{} is missing: run `make build` first", path.display());
     path
 }
 
@@ -26,10 +22,7 @@ fn library(soname: u32) -> PathBuf {
 }
 
 fn run(command: &mut Command) -> String {
-    let output = command
-        .env("LC_ALL", "C")
-        .output()
-        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let output = command.env("LC_ALL", "C").output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     assert!(output.status.success(), "{command:?}: {output:?}");
     String::from_utf8(output.stdout).expect("text")
 }
@@ -48,14 +41,8 @@ impl Table {
     fn expected(soname: u32) -> Self {
         let path = root().join(format!("tests/symbols/so{soname}.txt"));
         let text = std::fs::read_to_string(path).expect("golden table");
-        let mut table = Table {
-            names: BTreeSet::new(),
-            nodes: BTreeSet::new(),
-        };
-        for line in text
-            .lines()
-            .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        {
+        let mut table = Table { names: BTreeSet::new(), nodes: BTreeSet::new() };
+        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
             match line.strip_prefix("node ") {
                 Some(node) => table.nodes.insert(node.to_owned()),
                 None => table.names.insert(line.to_owned()),
@@ -86,10 +73,7 @@ impl Table {
                 *node = format!("{node} {}", parent.trim());
             }
         }
-        Table {
-            names,
-            nodes: nodes.into_iter().collect(),
-        }
+        Table { names, nodes: nodes.into_iter().collect() }
     }
 }
 
@@ -98,26 +82,15 @@ fn exports_are_exactly_those_of_the_releases() {
     for (soname, names) in [(3, 158), (4, 179)] {
         let expected = Table::expected(soname);
         let actual = Table::of_library(&library(soname));
-        let own = expected
-            .names
-            .iter()
-            .filter(|name| name.ends_with("@@RINGFUSE_0.1"))
-            .count();
-        assert_eq!(
-            expected.names.len() - own,
-            names,
-            "so{soname}.txt has lost or gained names"
-        );
+        let own = expected.names.iter().filter(|name| name.ends_with("@@RINGFUSE_0.1")).count();
+        assert_eq!(expected.names.len() - own, names, "so{soname}.txt has lost or gained names");
         let missing: Vec<_> = expected.names.difference(&actual.names).collect();
         let too_many: Vec<_> = actual.names.difference(&expected.names).collect();
         assert!(
             missing.is_empty() && too_many.is_empty(),
             "libfuse3.so.{soname}: missing {missing:?}, too many {too_many:?}"
         );
-        assert_eq!(
-            actual.nodes, expected.nodes,
-            "libfuse3.so.{soname}: nodes and parents"
-        );
+        assert_eq!(actual.nodes, expected.nodes, "libfuse3.so.{soname}: nodes and parents");
     }
 }
 
@@ -133,10 +106,7 @@ fn link_with(compiler: &str, linker: &str) -> PathBuf {
         .args([&build, root()])
         .env("CC", compiler)
         .env("CC_LD", linker));
-    run(Command::new("ninja")
-        .arg("-C")
-        .arg(&build)
-        .args(["libfuse3.so.3", "libfuse3.so.3.18.3"]));
+    run(Command::new("ninja").arg("-C").arg(&build).args(["libfuse3.so.3", "libfuse3.so.3.18.3"]));
     build
 }
 
@@ -170,40 +140,25 @@ fn libraries_depend_on_nothing_but_libc() {
         let needed = dynamic.lines().filter(|line| line.contains("(NEEDED)"));
         for line in needed {
             assert!(
-                ["[libc.so.", "[ld-linux", "[libm.so."]
-                    .iter()
-                    .any(|libc| line.contains(libc)),
+                ["[libc.so.", "[ld-linux", "[libm.so."].iter().any(|libc| line.contains(libc)),
                 "libfuse3.so.{soname}: {line}"
             );
         }
-        assert!(
-            dynamic.contains(&format!("soname: [libfuse3.so.{soname}]")),
-            "{dynamic}"
-        );
+        assert!(dynamic.contains(&format!("soname: [libfuse3.so.{soname}]")), "{dynamic}");
         assert!(dynamic.contains("NODELETE"), "{dynamic}");
     }
 }
 
 fn compile(name: &str, arguments: &[&str]) -> PathBuf {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    run(Command::new("cc")
-        .args(arguments)
-        .arg("-o")
-        .arg(&program)
-        .current_dir(root()));
+    run(Command::new("cc").args(arguments).arg("-o").arg(&program).current_dir(root()));
     program
 }
 
 fn probe(soname: u32, what: &str, input: &str, environment: &[(&str, &str)]) -> Output {
     let program = compile(
         &format!("probe-{soname}-{what}-{}", environment.len()),
-        &[
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "tests/symbols/probe.c",
-            "-ldl",
-        ],
+        &["-Wall", "-Wextra", "-Werror", "tests/symbols/probe.c", "-ldl"],
     );
     let mut child = Command::new(program)
         .arg(library(soname))
@@ -214,12 +169,7 @@ fn probe(soname: u32, what: &str, input: &str, environment: &[(&str, &str)]) -> 
         .stderr(Stdio::piped())
         .spawn()
         .expect("the probe starts");
-    child
-        .stdin
-        .take()
-        .expect("piped")
-        .write_all(input.as_bytes())
-        .expect("the probe reads");
+    child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("the probe reads");
     child.wait_with_output().expect("the probe ends")
 }
 
@@ -233,11 +183,7 @@ fn the_dynamic_linker_finds_every_version() {
         let names: Vec<_> = Table::expected(soname).names.into_iter().collect();
         let output = probe(soname, "names", &(names.join("\n") + "\n"), &[]);
         let printed = text(&output.stdout);
-        assert!(
-            output.status.success(),
-            "libfuse3.so.{soname}: {printed}{}",
-            text(&output.stderr)
-        );
+        assert!(output.status.success(), "libfuse3.so.{soname}: {printed}{}", text(&output.stderr));
         assert_eq!(printed, format!("checked {}\n", names.len()));
     }
 }
@@ -275,11 +221,7 @@ fn messages_go_through_the_programs_log_function() {
         ];
         assert_eq!(lines.len(), 1 + 2 * expected.len(), "{printed}");
         for ((function, answer), pair) in expected.iter().zip(lines[1..].chunks(2)) {
-            assert!(
-                pair[0].starts_with(&format!("3: ringfuse: {function}: ")),
-                "{}",
-                pair[0]
-            );
+            assert!(pair[0].starts_with(&format!("3: ringfuse: {function}: ")), "{}", pair[0]);
             assert_eq!(pair[1], *answer, "{function}");
         }
         assert_eq!(text(&output.stderr), "to stderr\n");
@@ -289,12 +231,11 @@ fn messages_go_through_the_programs_log_function() {
 #[test]
 fn the_archive_has_the_api_and_nothing_else() {
     let archive = built("libfuse3.a");
-    let names: BTreeSet<_> = run(Command::new("nm")
-        .args(["--defined-only", "--extern-only"])
-        .arg(archive))
-    .lines()
-    .filter_map(|line| line.split_whitespace().nth(2).map(str::to_owned))
-    .collect();
+    let names: BTreeSet<_> =
+        run(Command::new("nm").args(["--defined-only", "--extern-only"]).arg(archive))
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(2).map(str::to_owned))
+            .collect();
     let expected: BTreeSet<_> = Table::expected(4)
         .names
         .iter()

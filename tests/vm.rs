@@ -81,9 +81,8 @@ fn test_executable(target: &str) -> String {
         String::from_utf8_lossy(&cargo.stderr)
     );
     let messages = String::from_utf8_lossy(&cargo.stdout);
-    let (_, path) = messages
-        .split_once("\"executable\":\"")
-        .expect("cargo tells the executable's path");
+    let (_, path) =
+        messages.split_once("\"executable\":\"").expect("cargo tells the executable's path");
     path.split('"').next().unwrap().to_owned()
 }
 
@@ -99,10 +98,8 @@ fn serves(
     let limit = (180 + 120 * tests.len()).to_string();
     let mut options = vec!["--kernel", kernel, "--timeout", &limit];
     options.extend(machine);
-    let added: Vec<String> = tests
-        .iter()
-        .map(|test| format!("{}:test-{test}", test_executable(test)))
-        .collect();
+    let added: Vec<String> =
+        tests.iter().map(|test| format!("{}:test-{test}", test_executable(test))).collect();
     let mut command = format!("failed=; smoke {transport} || failed=1\n");
     for (test, file) in tests.iter().zip(&added) {
         options.extend(["--add", file]);
@@ -111,20 +108,12 @@ fn serves(
     command += "[ -z \"$failed\" ]";
     let guest = lab(&options, &["sh", "-c", &command]);
 
-    let booted = guest
-        .output
-        .lines()
-        .find_map(|line| line.strip_prefix("vm: kernel "));
+    let booted = guest.output.lines().find_map(|line| line.strip_prefix("vm: kernel "));
     let words = format!("smoke: passed on {transport}");
     if guest.status != 0 {
-        Err(format!(
-            "exit status {}: see the output above",
-            guest.status
-        ))
+        Err(format!("exit status {}: see the output above", guest.status))
     } else if !booted.is_some_and(|release| release.starts_with(kernel)) {
-        Err(format!(
-            "kernel {kernel} was asked for and {booted:?} booted"
-        ))
+        Err(format!("kernel {kernel} was asked for and {booted:?} booted"))
     } else if !guest.output.contains(&words) {
         Err(format!("no line \"{words}\" in the output"))
     } else if guest.output.contains("running 0 tests") {
@@ -155,10 +144,7 @@ fn kernel_without_rings_is_served_by_dev_and_told_why() {
         .lines()
         .find_map(|line| line.strip_prefix("ringfuse: transport dev: "))
         .expect("a line that tells the transport");
-    assert!(
-        reason.contains("kernel"),
-        "the reason does not name the kernel: {reason}"
-    );
+    assert!(reason.contains("kernel"), "the reason does not name the kernel: {reason}");
 }
 
 #[test]
@@ -171,20 +157,14 @@ fn kernel_with_rings_and_offline_cpus_is_served_by_rings() {
 #[test]
 fn lab_brings_back_arguments_and_status() {
     let script = r#"echo "<$1> <$2>"; exit 7"#;
-    let guest = lab(
-        &["--cpus", "1"],
-        &["sh", "-c", script, "sh", "it's", "a  b"],
-    );
+    let guest = lab(&["--cpus", "1"], &["sh", "-c", script, "sh", "it's", "a  b"]);
     assert_eq!(guest.status, 7);
     assert!(guest.output.contains("<it's> <a  b>"));
 }
 
 #[test]
 fn lab_fails_when_the_kernel_dies() {
-    let guest = lab(
-        &["--cpus", "1"],
-        &["sh", "-c", "echo c > /proc/sysrq-trigger"],
-    );
+    let guest = lab(&["--cpus", "1"], &["sh", "-c", "echo c > /proc/sysrq-trigger"]);
     assert_eq!(guest.status, LAB_FAILED);
     assert!(guest.log.contains("Kernel panic"));
 }
@@ -224,10 +204,7 @@ fn lab_fails_when_a_kernel_cannot_be_had() {
     let wrong = lab_with(&environment, &["--kernel", "6.12"], &["true"]);
     std::fs::remove_dir_all(&dir).expect("rm -r");
 
-    assert!(
-        wrong.log.contains("Hash Sum mismatch"),
-        "apt names the cause"
-    );
+    assert!(wrong.log.contains("Hash Sum mismatch"), "apt names the cause");
     for guest in [absent, wrong] {
         assert_eq!(guest.status, LAB_FAILED);
         assert!(guest.log.contains("cannot be had from the mirror"));
@@ -241,9 +218,7 @@ fn lab_fails_when_a_kernel_cannot_be_had() {
 fn matrix() {
     // 6.14 was the first kernel with rings.
     let has_rings = |release: &str| {
-        let mut numbers = release
-            .split(['.', '-', '+'])
-            .map(|n| n.parse().unwrap_or(0));
+        let mut numbers = release.split(['.', '-', '+']).map(|n| n.parse().unwrap_or(0));
         (numbers.next(), numbers.next()) >= (Some(6u32), Some(14u32))
     };
     let machines: &[(&[&str], &[&str])] = &[

@@ -54,28 +54,66 @@ opcodes! {
 }
 
 wire!(InHeader {
-    len: u32, opcode: u32, unique: u64, nodeid: u64, uid: u32, gid: u32, pid: u32,
-    total_extlen: u16, padding: u16,
+    len: u32,
+    opcode: u32,
+    unique: u64,
+    nodeid: u64,
+    uid: u32,
+    gid: u32,
+    pid: u32,
+    total_extlen: u16,
+    padding: u16,
 });
 wire!(OutHeader { len: u32, error: i32, unique: u64 });
 
 wire!(Attr {
-    ino: u64, size: u64, blocks: u64, atime: u64, mtime: u64, ctime: u64,
-    atimensec: u32, mtimensec: u32, ctimensec: u32, mode: u32, nlink: u32,
-    uid: u32, gid: u32, rdev: u32, blksize: u32, flags: u32,
+    ino: u64,
+    size: u64,
+    blocks: u64,
+    atime: u64,
+    mtime: u64,
+    ctime: u64,
+    atimensec: u32,
+    mtimensec: u32,
+    ctimensec: u32,
+    mode: u32,
+    nlink: u32,
+    uid: u32,
+    gid: u32,
+    rdev: u32,
+    blksize: u32,
+    flags: u32,
 });
 wire!(EntryOut {
-    nodeid: u64, generation: u64, entry_valid: u64, attr_valid: u64,
-    entry_valid_nsec: u32, attr_valid_nsec: u32, attr: Attr,
+    nodeid: u64,
+    generation: u64,
+    entry_valid: u64,
+    attr_valid: u64,
+    entry_valid_nsec: u32,
+    attr_valid_nsec: u32,
+    attr: Attr,
 });
 wire!(AttrOut { attr_valid: u64, attr_valid_nsec: u32, dummy: u32, attr: Attr });
 wire!(GetattrIn { getattr_flags: u32, dummy: u32, fh: u64 });
 pub const GETATTR_FH: u32 = 1;
 
 wire!(SetattrIn {
-    valid: u32, padding: u32, fh: u64, size: u64, lock_owner: u64, atime: u64,
-    mtime: u64, ctime: u64, atimensec: u32, mtimensec: u32, ctimensec: u32,
-    mode: u32, unused4: u32, uid: u32, gid: u32, unused5: u32,
+    valid: u32,
+    padding: u32,
+    fh: u64,
+    size: u64,
+    lock_owner: u64,
+    atime: u64,
+    mtime: u64,
+    ctime: u64,
+    atimensec: u32,
+    mtimensec: u32,
+    ctimensec: u32,
+    mode: u32,
+    unused4: u32,
+    uid: u32,
+    gid: u32,
+    unused5: u32,
 });
 pub const FATTR_FH: u32 = 1 << 6;
 
@@ -109,7 +147,12 @@ wire!(
 });
 pub const READ_LOCKOWNER: u32 = 2;
 wire!(WriteIn {
-    fh: u64, offset: u64, size: u32, write_flags: u32, lock_owner: u64, flags: u32,
+    fh: u64,
+    offset: u64,
+    size: u32,
+    write_flags: u32,
+    lock_owner: u64,
+    flags: u32,
     padding: u32,
 });
 pub const WRITE_CACHE: u32 = 1;
@@ -117,8 +160,16 @@ pub const WRITE_LOCKOWNER: u32 = 2;
 pub const WRITE_KILL_SUIDGID: u32 = 4;
 wire!(WriteOut { size: u32, padding: u32 });
 wire!(Kstatfs {
-    blocks: u64, bfree: u64, bavail: u64, files: u64, ffree: u64, bsize: u32,
-    namelen: u32, frsize: u32, padding: u32, spare: [u32; 6],
+    blocks: u64,
+    bfree: u64,
+    bavail: u64,
+    files: u64,
+    ffree: u64,
+    bsize: u32,
+    namelen: u32,
+    frsize: u32,
+    padding: u32,
+    spare: [u32; 6],
 });
 wire!(FsyncIn { fh: u64, fsync_flags: u32, padding: u32 });
 pub const FSYNC_FDATASYNC: u32 = 1;
@@ -149,7 +200,12 @@ wire!(FallocateIn { fh: u64, offset: u64, length: u64, mode: u32, padding: u32 }
 wire!(LseekIn { fh: u64, offset: u64, whence: u32, padding: u32 });
 wire!(LseekOut { offset: u64 });
 wire!(CopyFileRangeIn {
-    fh_in: u64, off_in: u64, nodeid_out: u64, fh_out: u64, off_out: u64, len: u64,
+    fh_in: u64,
+    off_in: u64,
+    nodeid_out: u64,
+    fh_out: u64,
+    off_out: u64,
+    len: u64,
     flags: u64,
 });
 wire!(CopyFileRangeOut { bytes_copied: u64 });
@@ -162,25 +218,53 @@ wire!(Dirent { ino: u64, off: u64, namelen: u32, kind: u32 });
 wire!(StatxIn { getattr_flags: u32, reserved: u32, fh: u64, sx_flags: u32, sx_mask: u32 });
 wire!(SxTime { tv_sec: i64, tv_nsec: u32, reserved: i32 });
 wire!(Statx {
-    mask: u32, blksize: u32, attributes: u64, nlink: u32, uid: u32, gid: u32,
-    mode: u16, spare0: u16, ino: u64, size: u64, blocks: u64, attributes_mask: u64,
-    atime: SxTime, btime: SxTime, ctime: SxTime, mtime: SxTime,
-    rdev_major: u32, rdev_minor: u32, dev_major: u32, dev_minor: u32,
+    mask: u32,
+    blksize: u32,
+    attributes: u64,
+    nlink: u32,
+    uid: u32,
+    gid: u32,
+    mode: u16,
+    spare0: u16,
+    ino: u64,
+    size: u64,
+    blocks: u64,
+    attributes_mask: u64,
+    atime: SxTime,
+    btime: SxTime,
+    ctime: SxTime,
+    mtime: SxTime,
+    rdev_major: u32,
+    rdev_minor: u32,
+    dev_major: u32,
+    dev_minor: u32,
     spare2: [u64; 14],
 });
-wire!(StatxOut {
-    attr_valid: u64, attr_valid_nsec: u32, flags: u32, spare: [u64; 2], stat: Statx,
-});
+wire!(StatxOut { attr_valid: u64, attr_valid_nsec: u32, flags: u32, spare: [u64; 2], stat: Statx });
 
 wire!(InitIn { major: u32, minor: u32, max_readahead: u32, flags: u32 });
 wire!(
     /// Follows [`InitIn`] since 7.36, if FUSE_INIT_EXT is set.
     InitInExt { flags2: u32, unused: [u32; 11] });
 wire!(InitOut {
-    major: u32, minor: u32, max_readahead: u32, flags: u32, max_background: u16,
-    congestion_threshold: u16, max_write: u32, time_gran: u32, max_pages: u16,
-    map_alignment: u16, flags2: u32, max_stack_depth: u32, request_timeout: u16,
-    unused0: u16, unused1: u32, unused2: u32, unused3: u32, unused4: u32,
+    major: u32,
+    minor: u32,
+    max_readahead: u32,
+    flags: u32,
+    max_background: u16,
+    congestion_threshold: u16,
+    max_write: u32,
+    time_gran: u32,
+    max_pages: u16,
+    map_alignment: u16,
+    flags2: u32,
+    max_stack_depth: u32,
+    request_timeout: u16,
+    unused0: u16,
+    unused1: u32,
+    unused2: u32,
+    unused3: u32,
+    unused4: u32,
     unused5: u32,
 });
 pub const COMPAT_22_INIT_OUT_SIZE: usize = 24;
@@ -239,7 +323,14 @@ wire!(NotifyInvalEntryOut { parent: u64, namelen: u32, flags: u32 });
 wire!(NotifyDeleteOut { parent: u64, child: u64, namelen: u32, padding: u32 });
 wire!(NotifyStoreOut { nodeid: u64, offset: u64, size: u32, padding: u32 });
 wire!(NotifyRetrieveOut { notify_unique: u64, nodeid: u64, offset: u64, size: u32, padding: u32 });
-wire!(NotifyRetrieveIn { dummy1: u64, offset: u64, size: u32, dummy2: u32, dummy3: u64, dummy4: u64 });
+wire!(NotifyRetrieveIn {
+    dummy1: u64,
+    offset: u64,
+    size: u32,
+    dummy2: u32,
+    dummy3: u64,
+    dummy4: u64
+});
 
 /// ioctls of `/dev/fuse` (magic 229).
 pub const DEV_IOC_CLONE: libc::c_ulong = 0x8004_e500;

@@ -279,8 +279,12 @@ pub struct Opt {
     pub value: c_int,
 }
 
-pub type OptProc =
-    unsafe extern "C" fn(data: *mut c_void, arg: *const c_char, key: c_int, outargs: *mut Args) -> c_int;
+pub type OptProc = unsafe extern "C" fn(
+    data: *mut c_void,
+    arg: *const c_char,
+    key: c_int,
+    outargs: *mut Args,
+) -> c_int;
 
 /// `struct fuse_cmdline_opts`: 48 bytes since 3.12, 40 before (no `max_threads`).
 #[derive(Clone, Copy)]
@@ -346,13 +350,30 @@ pub struct LibfuseVersion {
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub struct CustomIo {
-    pub writev: Option<unsafe extern "C" fn(c_int, *const libc::iovec, c_int, *mut c_void) -> isize>,
+    pub writev:
+        Option<unsafe extern "C" fn(c_int, *const libc::iovec, c_int, *mut c_void) -> isize>,
     pub read: Option<unsafe extern "C" fn(c_int, *mut c_void, size_t, *mut c_void) -> isize>,
     pub splice_receive: Option<
-        unsafe extern "C" fn(c_int, *mut off_t, c_int, *mut off_t, size_t, c_uint, *mut c_void) -> isize,
+        unsafe extern "C" fn(
+            c_int,
+            *mut off_t,
+            c_int,
+            *mut off_t,
+            size_t,
+            c_uint,
+            *mut c_void,
+        ) -> isize,
     >,
     pub splice_send: Option<
-        unsafe extern "C" fn(c_int, *mut off_t, c_int, *mut off_t, size_t, c_uint, *mut c_void) -> isize,
+        unsafe extern "C" fn(
+            c_int,
+            *mut off_t,
+            c_int,
+            *mut off_t,
+            size_t,
+            c_uint,
+            *mut c_void,
+        ) -> isize,
     >,
     pub clone_fd: Option<unsafe extern "C" fn(c_int) -> c_int>,
 }
@@ -364,7 +385,13 @@ pub struct CustomIo {
 unsafe fn read_prefix<T: Copy>(from: *const T, size: usize, mut whole: T) -> T {
     let size = size.min(size_of::<T>());
     // SAFETY: the caller's promise; no more than a `T` is written.
-    unsafe { std::ptr::copy_nonoverlapping(from.cast::<u8>(), std::ptr::from_mut(&mut whole).cast::<u8>(), size) };
+    unsafe {
+        std::ptr::copy_nonoverlapping(
+            from.cast::<u8>(),
+            std::ptr::from_mut(&mut whole).cast::<u8>(),
+            size,
+        )
+    };
     whole
 }
 
@@ -415,7 +442,8 @@ pub struct LowlevelOps {
     pub link: Option<unsafe extern "C" fn(Req, u64, u64, *const c_char)>,
     pub open: Option<unsafe extern "C" fn(Req, u64, *mut FileInfo)>,
     pub read: Option<unsafe extern "C" fn(Req, u64, size_t, libc::off64_t, *mut FileInfo)>,
-    pub write: Option<unsafe extern "C" fn(Req, u64, *const c_char, size_t, libc::off64_t, *mut FileInfo)>,
+    pub write:
+        Option<unsafe extern "C" fn(Req, u64, *const c_char, size_t, libc::off64_t, *mut FileInfo)>,
     pub flush: Option<unsafe extern "C" fn(Req, u64, *mut FileInfo)>,
     pub release: Option<unsafe extern "C" fn(Req, u64, *mut FileInfo)>,
     pub fsync: Option<unsafe extern "C" fn(Req, u64, c_int, *mut FileInfo)>,
@@ -424,7 +452,8 @@ pub struct LowlevelOps {
     pub releasedir: Option<unsafe extern "C" fn(Req, u64, *mut FileInfo)>,
     pub fsyncdir: Option<unsafe extern "C" fn(Req, u64, c_int, *mut FileInfo)>,
     pub statfs: Option<unsafe extern "C" fn(Req, u64)>,
-    pub setxattr: Option<unsafe extern "C" fn(Req, u64, *const c_char, *const c_char, size_t, c_int)>,
+    pub setxattr:
+        Option<unsafe extern "C" fn(Req, u64, *const c_char, *const c_char, size_t, c_int)>,
     pub getxattr: Option<unsafe extern "C" fn(Req, u64, *const c_char, size_t)>,
     pub listxattr: Option<unsafe extern "C" fn(Req, u64, size_t)>,
     pub removexattr: Option<unsafe extern "C" fn(Req, u64, *const c_char)>,
@@ -436,12 +465,22 @@ pub struct LowlevelOps {
     #[allow(clippy::type_complexity)]
     pub ioctl: Option<
         unsafe extern "C" fn(
-            Req, u64, c_uint, *mut c_void, *mut FileInfo, c_uint, *const c_void, size_t, size_t,
+            Req,
+            u64,
+            c_uint,
+            *mut c_void,
+            *mut FileInfo,
+            c_uint,
+            *const c_void,
+            size_t,
+            size_t,
         ),
     >,
     pub poll: Option<unsafe extern "C" fn(Req, u64, *mut FileInfo, *mut PollHandle)>,
-    pub write_buf: Option<unsafe extern "C" fn(Req, u64, *mut Bufvec, libc::off64_t, *mut FileInfo)>,
-    pub retrieve_reply: Option<unsafe extern "C" fn(Req, *mut c_void, u64, libc::off64_t, *mut Bufvec)>,
+    pub write_buf:
+        Option<unsafe extern "C" fn(Req, u64, *mut Bufvec, libc::off64_t, *mut FileInfo)>,
+    pub retrieve_reply:
+        Option<unsafe extern "C" fn(Req, *mut c_void, u64, libc::off64_t, *mut Bufvec)>,
     pub forget_multi: Option<unsafe extern "C" fn(Req, size_t, *mut ForgetData)>,
     pub flock: Option<unsafe extern "C" fn(Req, u64, *mut FileInfo, c_int)>,
     pub fallocate:
@@ -450,7 +489,15 @@ pub struct LowlevelOps {
     #[allow(clippy::type_complexity)]
     pub copy_file_range: Option<
         unsafe extern "C" fn(
-            Req, u64, libc::off64_t, *mut FileInfo, u64, libc::off64_t, *mut FileInfo, size_t, c_int,
+            Req,
+            u64,
+            libc::off64_t,
+            *mut FileInfo,
+            u64,
+            libc::off64_t,
+            *mut FileInfo,
+            size_t,
+            c_int,
         ),
     >,
     pub lseek: Option<unsafe extern "C" fn(Req, u64, libc::off64_t, c_int, *mut FileInfo)>,

@@ -107,7 +107,10 @@ pub unsafe extern "C" fn fuse_parse_conn_info_opts(args: *mut Args) -> *mut Conn
 /// # Safety
 /// `options` is from [`fuse_parse_conn_info_opts`]; `conn` is init()'s.
 #[no_mangle]
-pub unsafe extern "C" fn fuse_apply_conn_info_opts(options: *const ConnOptions, conn: *mut ConnInfo) {
+pub unsafe extern "C" fn fuse_apply_conn_info_opts(
+    options: *const ConnOptions,
+    conn: *mut ConnInfo,
+) {
     // SAFETY: the caller's promise.
     unsafe { (*options).apply(&mut *conn) };
 }
@@ -155,5 +158,9 @@ pub unsafe extern "C" fn fuse_convert_to_conn_want_ext(conn: *mut ConnInfo) -> c
 /// Goes to the background unless `foreground`: 0 or -1.
 #[no_mangle]
 pub extern "C" fn fuse_daemonize(foreground: c_int) -> c_int {
-    if daemonize::daemonize(foreground != 0).is_ok() { 0 } else { -1 }
+    if daemonize::daemonize(foreground != 0).is_ok() {
+        0
+    } else {
+        -1
+    }
 }

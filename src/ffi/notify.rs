@@ -67,7 +67,9 @@ pub unsafe extern "C" fn fuse_lowlevel_notify_inval_entry(
     namelen: size_t,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    unsafe { notify(se, |session| session.notify_inval_entry(parent, name_bytes(name, namelen), 0)) }
+    unsafe {
+        notify(se, |session| session.notify_inval_entry(parent, name_bytes(name, namelen), 0))
+    }
 }
 
 /// # Safety
@@ -81,7 +83,11 @@ pub unsafe extern "C" fn fuse_lowlevel_notify_expire_entry(
 ) -> c_int {
     const EXPIRE_ONLY: u32 = 1;
     // SAFETY: the caller's promise.
-    unsafe { notify(se, |session| session.notify_inval_entry(parent, name_bytes(name, namelen), EXPIRE_ONLY)) }
+    unsafe {
+        notify(se, |session| {
+            session.notify_inval_entry(parent, name_bytes(name, namelen), EXPIRE_ONLY)
+        })
+    }
 }
 
 /// # Safety

@@ -49,7 +49,10 @@ pub unsafe extern "C" fn fuse_opt_add_opt(group: *mut *mut c_char, text: *const 
 /// # Safety
 /// As [`fuse_opt_add_opt`].
 #[no_mangle]
-pub unsafe extern "C" fn fuse_opt_add_opt_escaped(group: *mut *mut c_char, text: *const c_char) -> c_int {
+pub unsafe extern "C" fn fuse_opt_add_opt_escaped(
+    group: *mut *mut c_char,
+    text: *const c_char,
+) -> c_int {
     // SAFETY: the caller's promise.
     unsafe { append(group, |group| group.push(CStr::from_ptr(text))) }
 }

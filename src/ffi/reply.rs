@@ -166,7 +166,14 @@ pub unsafe extern "C" fn fuse_add_direntry_plus(
 ) -> size_t {
     // SAFETY: the caller's promise.
     let (buffer, name, entry) = unsafe { (room(buf, bufsize), CStr::from_ptr(name), &*e) };
-    reply::add_direntry(buffer, name.to_bytes(), entry.attr.st_ino, entry.attr.st_mode, off, Some(entry))
+    reply::add_direntry(
+        buffer,
+        name.to_bytes(),
+        entry.attr.st_ino,
+        entry.attr.st_mode,
+        off,
+        Some(entry),
+    )
 }
 
 /// # Safety
@@ -198,7 +205,11 @@ pub unsafe extern "C" fn fuse_req_ctx(req: Req) -> *const Ctx {
 /// # Safety
 /// `req` has not been answered; `list` has `size` elements.
 #[no_mangle]
-pub unsafe extern "C" fn fuse_req_getgroups(req: Req, size: c_int, list: *mut libc::gid_t) -> c_int {
+pub unsafe extern "C" fn fuse_req_getgroups(
+    req: Req,
+    size: c_int,
+    list: *mut libc::gid_t,
+) -> c_int {
     // SAFETY: the caller's promise.
     let groups = sys::groups::of_process(unsafe { request(req) }.ctx().pid);
     groups.map_or_else(Errno::to_c, |groups| {
@@ -212,7 +223,11 @@ pub unsafe extern "C" fn fuse_req_getgroups(req: Req, size: c_int, list: *mut li
 /// # Safety
 /// `req` has not been answered.
 #[no_mangle]
-pub unsafe extern "C" fn fuse_req_interrupt_func(req: Req, func: Option<InterruptFunc>, data: *mut c_void) {
+pub unsafe extern "C" fn fuse_req_interrupt_func(
+    req: Req,
+    func: Option<InterruptFunc>,
+    data: *mut c_void,
+) {
     // SAFETY: the caller's promise.
     unsafe { request(req).set_interrupt_hook(func, data) };
 }

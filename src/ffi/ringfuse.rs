@@ -15,7 +15,9 @@ pub extern "C" fn ringfuse_version() -> *const c_char {
 #[no_mangle]
 pub unsafe extern "C" fn ringfuse_session_stats(se: *const Session, stats: *mut Stats) -> c_int {
     // SAFETY: the caller's promise.
-    let Some((session, room)) = (unsafe { se.as_ref() }).zip(unsafe { stats.as_ref() }.map(|stats| stats.size)) else {
+    let Some((session, room)) =
+        (unsafe { se.as_ref() }).zip(unsafe { stats.as_ref() }.map(|stats| stats.size))
+    else {
         return -libc::EINVAL;
     };
     if room < size_of::<usize>() {

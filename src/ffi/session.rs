@@ -1,7 +1,9 @@
 //! `fuse_lowlevel.h`: sessions and their loops.
 
 use crate::abi::args::ArgVec;
-use crate::abi::public::{Args, Buf, CustomIo, LibfuseVersion, LoopConfig, LoopConfigV1, LowlevelOps};
+use crate::abi::public::{
+    Args, Buf, CustomIo, LibfuseVersion, LoopConfig, LoopConfigV1, LowlevelOps,
+};
 use crate::errno::Errno;
 use crate::session::options::SessionOptions;
 use crate::session::workers::{self, Threads};
@@ -31,7 +33,12 @@ fn zero_or_minus_one(result: crate::errno::Result<()>) -> c_int {
 
 /// # Safety
 /// As for [`fuse_session_new`].
-unsafe fn new_session(args: *mut Args, op: *const LowlevelOps, op_size: size_t, userdata: *mut c_void) -> SessionPtr {
+unsafe fn new_session(
+    args: *mut Args,
+    op: *const LowlevelOps,
+    op_size: size_t,
+    userdata: *mut c_void,
+) -> SessionPtr {
     // SAFETY: the caller's promises.
     let session = unsafe {
         ArgVec::from_c(args).map(|args| {
@@ -107,14 +114,20 @@ pub unsafe extern "C" fn fuse_session_loop(se: SessionPtr) -> c_int {
 /// # Safety
 /// `se` is a session; `config` NULL or from `fuse_loop_cfg_create`.
 #[no_mangle]
-pub unsafe extern "C" fn fuse_session_loop_mt_312(se: SessionPtr, config: *const LoopConfig) -> c_int {
+pub unsafe extern "C" fn fuse_session_loop_mt_312(
+    se: SessionPtr,
+    config: *const LoopConfig,
+) -> c_int {
     // SAFETY: the caller's promise.
     let config = unsafe { config.as_ref() }.copied().unwrap_or_default();
     if config.version_id != LoopConfig::VERSION_ID {
-        crate::log_error!("fuse: this struct fuse_loop_config was not made by fuse_loop_cfg_create()");
+        crate::log_error!(
+            "fuse: this struct fuse_loop_config was not made by fuse_loop_cfg_create()"
+        );
         return -libc::EINVAL;
     }
-    let explicit = config.max_threads != LoopConfig::DEFAULT_MAX_THREADS || cmdline::max_threads_was_given();
+    let explicit =
+        config.max_threads != LoopConfig::DEFAULT_MAX_THREADS || cmdline::max_threads_was_given();
     let threads = Threads {
         clone_fd: config.clone_fd != 0,
         max_idle: u32::try_from(config.max_idle_threads).ok(),
@@ -128,7 +141,10 @@ pub unsafe extern "C" fn fuse_session_loop_mt_312(se: SessionPtr, config: *const
 /// # Safety
 /// `se` is a session; `config` NULL or the 8-byte structure.
 #[no_mangle]
-pub unsafe extern "C" fn fuse_session_loop_mt_32(se: SessionPtr, config: *const LoopConfigV1) -> c_int {
+pub unsafe extern "C" fn fuse_session_loop_mt_32(
+    se: SessionPtr,
+    config: *const LoopConfigV1,
+) -> c_int {
     let mut new = LoopConfig::default();
     // SAFETY: the caller's promise.
     if let Some(old) = unsafe { config.as_ref() } {
@@ -229,7 +245,9 @@ pub unsafe extern "C" fn fuse_session_custom_io_317(
     }
     // SAFETY: the caller's promise.
     let set = unsafe {
-        CustomIo::read(io, op_size).ok_or(Errno(libc::EINVAL)).and_then(|io| (*se).set_custom_io(io, fd))
+        CustomIo::read(io, op_size)
+            .ok_or(Errno(libc::EINVAL))
+            .and_then(|io| (*se).set_custom_io(io, fd))
     };
     set.map_or_else(Errno::to_c, |()| 0)
 }
@@ -237,7 +255,11 @@ pub unsafe extern "C" fn fuse_session_custom_io_317(
 /// # Safety
 /// `se` is a session, `io` NULL or the structure of 3.16.
 #[no_mangle]
-pub unsafe extern "C" fn fuse_session_custom_io_30(se: SessionPtr, io: *const CustomIo, fd: c_int) -> c_int {
+pub unsafe extern "C" fn fuse_session_custom_io_30(
+    se: SessionPtr,
+    io: *const CustomIo,
+    fd: c_int,
+) -> c_int {
     // SAFETY: the caller's promise.
     unsafe { fuse_session_custom_io_317(se, io, memoffset::offset_of!(CustomIo, clone_fd), fd) }
 }

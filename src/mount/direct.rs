@@ -29,11 +29,8 @@ const ATTRIBUTES: &[(c_ulong, u32)] = &[
 ];
 
 /// `MS_*` bits that belong to the superblock, and their names there.
-const SUPERBLOCK_FLAGS: &[(c_ulong, &CStr)] = &[
-    (libc::MS_RDONLY, c"ro"),
-    (libc::MS_SYNCHRONOUS, c"sync"),
-    (libc::MS_DIRSYNC, c"dirsync"),
-];
+const SUPERBLOCK_FLAGS: &[(c_ulong, &CStr)] =
+    &[(libc::MS_RDONLY, c"ro"), (libc::MS_SYNCHRONOUS, c"sync"), (libc::MS_DIRSYNC, c"dirsync")];
 
 /// The two ways to ask the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,10 +49,7 @@ pub(super) fn mount(options: &MountOptions, target: &Target) -> Attempt<OwnedFd>
     attempt(Api::Context, &path, options, target).or_else(|context| {
         attempt(Api::Classic, &path, options, target).map_err(|classic| {
             match classic.message.is_empty() {
-                true => Failure {
-                    message: context.message,
-                    ..classic
-                },
+                true => Failure { message: context.message, ..classic },
                 false => classic,
             }
         })
@@ -106,10 +100,7 @@ fn through_context(
             let mount = sys::fsmount(context.as_fd(), attributes)?;
             sys::move_mount(mount.as_fd(), &target.path)
         })
-        .map_err(|errno| Failure {
-            errno,
-            message: explanation(context),
-        })
+        .map_err(|errno| Failure { errno, message: explanation(context) })
 }
 
 fn configure(
@@ -123,16 +114,9 @@ fn configure(
         sys::fsconfig_string(context, c"subtype", subtype)?;
     }
     for (name, value) in required {
-        sys::fsconfig_string(
-            context,
-            name,
-            &CString::new(value.as_str()).expect("a number"),
-        )?;
+        sys::fsconfig_string(context, name, &CString::new(value.as_str()).expect("a number"))?;
     }
-    for (_, name) in SUPERBLOCK_FLAGS
-        .iter()
-        .filter(|(flag, _)| options.flags() & flag != 0)
-    {
+    for (_, name) in SUPERBLOCK_FLAGS.iter().filter(|(flag, _)| options.flags() & flag != 0) {
         sys::fsconfig_flag(context, name)?;
     }
     for parameter in options.parameters() {
@@ -180,10 +164,9 @@ fn through_mount(
             match mount(source, &full_type) {
                 // A kernel that knows no subtypes: say it in the source.
                 Err(Errno(libc::ENODEV)) => match options.fsname() {
-                    Some(name) => mount(
-                        &c_string([subtype.to_bytes(), b"#", name.to_bytes()]),
-                        fs_type,
-                    ),
+                    Some(name) => {
+                        mount(&c_string([subtype.to_bytes(), b"#", name.to_bytes()]), fs_type)
+                    }
                     None => mount(source, fs_type),
                 },
                 other => other,

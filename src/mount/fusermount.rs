@@ -46,25 +46,12 @@ pub(super) fn mount(
 ) -> Attempt<(OwnedFd, Option<Watcher>)> {
     if options.subtype().is_some() {
         // Silent: a kernel or helper without subtypes is no news to the user.
-        match attempt(
-            &options.helper_list(true, auto_unmount),
-            target,
-            auto_unmount,
-            true,
-        ) {
-            Err(Failure {
-                errno: Errno(libc::EPERM),
-                ..
-            }) => {}
+        match attempt(&options.helper_list(true, auto_unmount), target, auto_unmount, true) {
+            Err(Failure { errno: Errno(libc::EPERM), .. }) => {}
             other => return other,
         }
     }
-    attempt(
-        &options.helper_list(false, auto_unmount),
-        target,
-        auto_unmount,
-        false,
-    )
+    attempt(&options.helper_list(false, auto_unmount), target, auto_unmount, false)
 }
 
 /// Runs the program once. `EPERM` when it ran and did not mount.
@@ -116,13 +103,7 @@ fn run(arguments: &[&CStr], socket: Option<&UnixStream>, quiet: bool) -> Attempt
     let path = CString::new(format!("{DIRECTORY}/{PROGRAM}")).expect("constants without NUL");
     let arguments = [&[name.as_c_str()], arguments].concat();
     let spawn = |program: &CStr| {
-        Command {
-            program,
-            arguments: &arguments,
-            keep: socket.map(AsFd::as_fd),
-            quiet,
-        }
-        .spawn()
+        Command { program, arguments: &arguments, keep: socket.map(AsFd::as_fd), quiet }.spawn()
     };
     spawn(&path).or_else(|first| spawn(&name).map_err(|_| first)).map_err(|errno| Failure {
         errno,
@@ -149,11 +130,7 @@ pub(super) struct Watcher {
 impl Watcher {
     fn new(socket: UnixStream, pid: libc::pid_t) -> Self {
         let socket = socket.into_raw_fd();
-        Self {
-            socket,
-            identity: spawn::identity(socket),
-            pid,
-        }
+        Self { socket, identity: spawn::identity(socket), pid }
     }
 
     /// Ends the watch after the mount is gone, and waits until the program can

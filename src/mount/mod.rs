@@ -74,27 +74,17 @@ pub fn mount(options: &MountOptions, mountpoint: &CStr) -> Result<Mounted> {
     sys::open_standard_descriptors()?;
     if let Some(number) = descriptor_number(mountpoint) {
         let fd = sys::adopt(number).inspect_err(|errno| {
-            log_error!(
-                "fuse: invalid file descriptor {}: {errno}",
-                mountpoint.to_string_lossy()
-            );
+            log_error!("fuse: invalid file descriptor {}: {errno}", mountpoint.to_string_lossy());
         })?;
         return Ok(Mounted { fd, mount: None });
     }
     let target = Target::find(mountpoint)?;
     match mount_at(options, &target) {
-        Ok((fd, watcher)) => Ok(Mounted {
-            fd,
-            mount: Some(Mount {
-                mountpoint: target.path,
-                watcher,
-            }),
-        }),
+        Ok((fd, watcher)) => {
+            Ok(Mounted { fd, mount: Some(Mount { mountpoint: target.path, watcher }) })
+        }
         Err(failure) => {
-            log_error!(
-                "fuse: mount failed: {}: {failure}",
-                target.path.to_string_lossy()
-            );
+            log_error!("fuse: mount failed: {}: {failure}", target.path.to_string_lossy());
             Err(failure.errno)
         }
     }
@@ -163,10 +153,7 @@ impl Target {
                     _ => "",
                 };
                 let errno = Errno::from(error);
-                log_error!(
-                    "fuse: mountpoint not accessible: {}: {errno}{advice}",
-                    path.display()
-                );
+                log_error!("fuse: mountpoint not accessible: {}: {errno}{advice}", path.display());
                 Err(errno)
             }
         }
@@ -177,9 +164,7 @@ impl Target {
 fn descriptor_number(mountpoint: &CStr) -> Option<RawFd> {
     let digits = mountpoint.to_bytes().strip_prefix(b"/dev/fd/")?;
     let all_digits = digits.iter().all(u8::is_ascii_digit);
-    all_digits
-        .then(|| std::str::from_utf8(digits).ok()?.parse().ok())
-        .flatten()
+    all_digits.then(|| std::str::from_utf8(digits).ok()?.parse().ok()).flatten()
 }
 
 type Attempt<T> = std::result::Result<T, Failure>;
@@ -200,10 +185,7 @@ impl Failure {
 
 impl From<Errno> for Failure {
     fn from(errno: Errno) -> Self {
-        Self {
-            errno,
-            message: String::new(),
-        }
+        Self { errno, message: String::new() }
     }
 }
 

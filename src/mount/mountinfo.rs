@@ -8,20 +8,14 @@ use std::fs;
 /// The `st_dev` of the FUSE filesystem that is mounted at `mountpoint`, an
 /// absolute path without symbolic links; of the uppermost if there are more.
 pub fn device_of(mountpoint: &CStr) -> Option<libc::dev_t> {
-    find(
-        &fs::read("/proc/self/mountinfo").ok()?,
-        mountpoint.to_bytes(),
-    )
+    find(&fs::read("/proc/self/mountinfo").ok()?, mountpoint.to_bytes())
 }
 
 fn find(mountinfo: &[u8], mountpoint: &[u8]) -> Option<libc::dev_t> {
-    mountinfo
-        .split(|&byte| byte == b'\n')
-        .rev()
-        .find_map(|line| {
-            let entry = Entry::parse(line)?;
-            (entry.is_fuse() && unescaped(entry.mountpoint) == mountpoint).then_some(entry.device)
-        })
+    mountinfo.split(|&byte| byte == b'\n').rev().find_map(|line| {
+        let entry = Entry::parse(line)?;
+        (entry.is_fuse() && unescaped(entry.mountpoint) == mountpoint).then_some(entry.device)
+    })
 }
 
 struct Entry<'a> {
@@ -89,10 +83,7 @@ mod tests {
 
     #[test]
     fn escapes_and_fuseblk_are_understood() {
-        assert_eq!(
-            find(MOUNTINFO, b"/mnt/with blank\t\\"),
-            Some(libc::makedev(0, 300))
-        );
+        assert_eq!(find(MOUNTINFO, b"/mnt/with blank\t\\"), Some(libc::makedev(0, 300)));
     }
 
     #[test]

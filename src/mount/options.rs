@@ -81,11 +81,7 @@ impl MountOptions {
     pub fn take(&mut self, option: &CStr) -> Result<bool> {
         let bytes = option.to_bytes();
         if let Some(&(_, flag, set)) = FLAGS.iter().find(|(name, ..)| name.as_bytes() == bytes) {
-            self.flags = if set {
-                self.flags | flag
-            } else {
-                self.flags & !flag
-            };
+            self.flags = if set { self.flags | flag } else { self.flags & !flag };
             return Ok(true);
         }
         let (name, value) = match bytes.iter().position(|&byte| byte == b'=') {
@@ -188,11 +184,8 @@ impl MountOptions {
     /// The `-o` argument of `fusermount3`. It knows flags and parameters by
     /// name, and undoes backslashes before commas and backslashes.
     pub fn helper_list(&self, with_subtype: bool, with_auto_unmount: bool) -> CString {
-        let mut list: Vec<u8> = if self.flags & MS_RDONLY == 0 {
-            b"rw".to_vec()
-        } else {
-            b"ro".to_vec()
-        };
+        let mut list: Vec<u8> =
+            if self.flags & MS_RDONLY == 0 { b"rw".to_vec() } else { b"ro".to_vec() };
         for &(name, flag, set) in FLAGS {
             if set && flag != MS_RDONLY && self.flags & flag != 0 {
                 append(&mut list, name.as_bytes(), None);
@@ -217,12 +210,8 @@ impl MountOptions {
     }
 
     fn set_parameter(&mut self, name: &[u8], value: Option<&[u8]>) {
-        self.parameters
-            .retain(|parameter| parameter.name.to_bytes() != name);
-        self.parameters.push(Parameter {
-            name: c_string(name),
-            value: value.map(c_string),
-        });
+        self.parameters.retain(|parameter| parameter.name.to_bytes() != name);
+        self.parameters.push(Parameter { name: c_string(name), value: value.map(c_string) });
     }
 }
 
@@ -251,10 +240,7 @@ fn non_empty(value: &[u8]) -> Option<CString> {
 }
 
 fn unquoted(value: &[u8]) -> &[u8] {
-    value
-        .strip_prefix(b"\"")
-        .and_then(|rest| rest.strip_suffix(b"\""))
-        .unwrap_or(value)
+    value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value)
 }
 
 fn parse_size(text: &[u8]) -> Option<u32> {

@@ -36,24 +36,13 @@ fn in_namespace(test: &str, uid: u32, prepare: &str, body: impl FnOnce(&CStr)) {
         return body(&c_string(directory.to_str().unwrap().to_owned() + "/m"));
     }
     if sys::real_ids().0 != 0 {
-        skip(format_args!(
-            "{test}: only root may make the namespace for it"
-        ));
+        skip(format_args!("{test}: only root may make the namespace for it"));
         return;
     }
     let directory = env::temp_dir().join(format!("ringfuse-{test}-{}", std::process::id()));
     fs::create_dir(&directory).unwrap();
     let output = Command::new("timeout")
-        .args([
-            "60",
-            "unshare",
-            "-m",
-            "--propagation",
-            "private",
-            "sh",
-            "-c",
-            SETUP,
-        ])
+        .args(["60", "unshare", "-m", "--propagation", "private", "sh", "-c", SETUP])
         .arg(env::current_exe().unwrap())
         .args(["--exact", &format!("mount::tests::{test}"), "--nocapture"])
         .env(DIRECTORY, &directory)
@@ -121,10 +110,7 @@ fn logged(part: &str) -> bool {
 fn both_apis_mount_the_same() {
     in_namespace("both_apis_mount_the_same", 0, "", |mountpoint| {
         let cases: [(&[&CStr], &str); 4] = [
-            (
-                &[],
-                "rw,nosuid,nodev,relatime fuse /dev/fuse rw,user_id=0,group_id=0",
-            ),
+            (&[], "rw,nosuid,nodev,relatime fuse /dev/fuse rw,user_id=0,group_id=0"),
             (
                 &[c"suid", c"dev", c"subtype=sub"],
                 "rw,relatime fuse.sub sub rw,user_id=0,group_id=0",
@@ -160,16 +146,8 @@ fn both_apis_mount_the_same() {
                 let target = Target::find(mountpoint).unwrap();
                 let fd = direct::attempt(api, Path::new(direct::DEVICE), &options(list), &target)
                     .unwrap();
-                assert_eq!(
-                    mounted_at(mountpoint).as_deref(),
-                    Some(expected),
-                    "{api:?} {list:?}"
-                );
-                Mount {
-                    mountpoint: target.path,
-                    watcher: None,
-                }
-                .unmount(fd);
+                assert_eq!(mounted_at(mountpoint).as_deref(), Some(expected), "{api:?} {list:?}");
+                Mount { mountpoint: target.path, watcher: None }.unmount(fd);
                 assert_eq!(mounted_at(mountpoint), None, "{api:?} {list:?}");
             }
         }
@@ -196,15 +174,8 @@ fn the_kernel_explains_what_it_refuses() {
 fn a_file_can_be_mounted_on_and_a_relative_path_is_kept_absolute() {
     let name = "a_file_can_be_mounted_on_and_a_relative_path_is_kept_absolute";
     in_namespace(name, 0, ": > file; ln -s file link", |mountpoint| {
-        let file = c_string(
-            mountpoint
-                .to_str()
-                .unwrap()
-                .strip_suffix('m')
-                .unwrap()
-                .to_owned()
-                + "file",
-        );
+        let file =
+            c_string(mountpoint.to_str().unwrap().strip_suffix('m').unwrap().to_owned() + "file");
         let mounted = mount(&MountOptions::default(), c"link").unwrap();
         let mount = mounted.mount.unwrap();
         assert_eq!(mount.mountpoint(), &*file);
@@ -235,30 +206,18 @@ fn a_mount_that_is_gone_is_not_unmounted_again() {
 #[test]
 fn a_handed_over_descriptor_is_the_session_s() {
     let null = fs::File::open("/dev/null").unwrap().into_raw_fd();
-    let mounted = mount(
-        &MountOptions::default(),
-        &c_string(format!("/dev/fd/{null}")),
-    )
-    .unwrap();
+    let mounted = mount(&MountOptions::default(), &c_string(format!("/dev/fd/{null}"))).unwrap();
     assert_eq!(mounted.fd.as_raw_fd(), null);
     assert!(mounted.mount.is_none());
-    assert_eq!(
-        mount(&MountOptions::default(), c"/dev/fd/99999").unwrap_err(),
-        Errno(libc::EBADF)
-    );
+    assert_eq!(mount(&MountOptions::default(), c"/dev/fd/99999").unwrap_err(), Errno(libc::EBADF));
 }
 
 #[test]
 fn only_a_whole_number_names_a_descriptor() {
     assert_eq!(descriptor_number(c"/dev/fd/12"), Some(12));
-    for other in [
-        c"/dev/fd/",
-        c"/dev/fd/1x",
-        c"/dev/fd/-1",
-        c"/dev/fd/+1",
-        c"/dev/fd/1/",
-        c"/tmp/dev/fd/1",
-    ] {
+    for other in
+        [c"/dev/fd/", c"/dev/fd/1x", c"/dev/fd/-1", c"/dev/fd/+1", c"/dev/fd/1/", c"/tmp/dev/fd/1"]
+    {
         assert_eq!(descriptor_number(other), None, "{other:?}");
     }
     assert_eq!(descriptor_number(c"/dev/fd/99999999999"), None);
@@ -269,38 +228,31 @@ fn a_mountpoint_that_does_not_exist_is_named() {
     keep_log();
     let error = mount(&MountOptions::default(), c"/nonexistent/ringfuse").unwrap_err();
     assert_eq!(error, Errno(libc::ENOENT));
-    assert!(logged(
-        "mountpoint not accessible: /nonexistent/ringfuse: No such file"
-    ));
+    assert!(logged("mountpoint not accessible: /nonexistent/ringfuse: No such file"));
 }
 
 #[test]
 fn a_user_mounts_through_fusermount3() {
-    in_namespace(
-        "a_user_mounts_through_fusermount3",
-        NOBODY,
-        "",
-        |mountpoint| {
-            let list = [
-                c"noexec",
-                c"default_permissions",
-                c"max_read=8192",
-                c"fsname=a,b\\c",
-                c"subtype=s,t",
-                c"x-note=1",
-            ];
-            for _ in 0..3 {
-                let mounted = mount(&options(&list), mountpoint).unwrap();
-                let expected = "rw,nosuid,nodev,noexec,relatime fuse.s,t a,b\\134c \
+    in_namespace("a_user_mounts_through_fusermount3", NOBODY, "", |mountpoint| {
+        let list = [
+            c"noexec",
+            c"default_permissions",
+            c"max_read=8192",
+            c"fsname=a,b\\c",
+            c"subtype=s,t",
+            c"x-note=1",
+        ];
+        for _ in 0..3 {
+            let mounted = mount(&options(&list), mountpoint).unwrap();
+            let expected = "rw,nosuid,nodev,noexec,relatime fuse.s,t a,b\\134c \
                  rw,user_id=65534,group_id=65534,default_permissions,max_read=8192";
-                assert_eq!(mounted_at(mountpoint).as_deref(), Some(expected));
-                assert!(is_close_on_exec(mounted.fd.as_raw_fd()));
-                mounted.mount.unwrap().unmount(mounted.fd);
-                assert_eq!(mounted_at(mountpoint), None);
-            }
-            assert!(!has_children(), "a helper is left");
-        },
-    );
+            assert_eq!(mounted_at(mountpoint).as_deref(), Some(expected));
+            assert!(is_close_on_exec(mounted.fd.as_raw_fd()));
+            mounted.mount.unwrap().unmount(mounted.fd);
+            assert_eq!(mounted_at(mountpoint), None);
+        }
+        assert!(!has_children(), "a helper is left");
+    });
 }
 
 #[test]
@@ -333,9 +285,7 @@ fn auto_unmount_unmounts_a_user_s_mount_that_died() {
     let version = Command::new("fusermount3").arg("-V").output().unwrap();
     if String::from_utf8_lossy(&version.stdout).contains("version: 3.14.0") {
         // Debian 12's takes the EACCES that root gets from a user's mount for a sign of life.
-        skip(format_args!(
-            "{name}: fusermount3 3.14.0 unmounts for users only with allow_other"
-        ));
+        skip(format_args!("{name}: fusermount3 3.14.0 unmounts for users only with allow_other"));
         return;
     }
     in_namespace(name, NOBODY, "", check_auto_unmount);
@@ -354,10 +304,7 @@ fn check_auto_unmount(mountpoint: &CStr) {
             assert!(others.len() < 100, "{end} is not free");
         }
         drop(mounted.mount);
-        assert!(
-            spawn::identity(end).is_some(),
-            "the number's next owner lost it"
-        );
+        assert!(spawn::identity(end).is_some(), "the number's next owner lost it");
     };
     for end in [&crash as &dyn Fn(Mounted), &hint] {
         let mounted = mount(&options(&[c"auto_unmount"]), mountpoint).unwrap();
@@ -393,9 +340,7 @@ fn without_fusermount3_the_messages_say_what_to_do() {
                         mount(&MountOptions::default(), mountpoint).unwrap_err(),
                         Errno(libc::ENOENT)
                     );
-                    assert!(logged(
-                        "this process may not mount (Operation not permitted"
-                    ));
+                    assert!(logged("this process may not mount (Operation not permitted"));
                 }
             }
         });
@@ -405,33 +350,17 @@ fn without_fusermount3_the_messages_say_what_to_do() {
 #[test]
 fn a_device_that_is_missing_or_forbidden_is_named() {
     let prepare = "mkdir dev; mount --rbind dev /dev; mknod /dev/null c 1 3";
-    in_namespace(
-        "a_device_that_is_missing_or_forbidden_is_named",
-        0,
-        prepare,
-        |mountpoint| {
-            keep_log();
-            assert_eq!(
-                mount(&MountOptions::default(), mountpoint).unwrap_err(),
-                Errno(libc::ENOENT)
-            );
-            assert!(logged("device not found: /dev/fuse (try `modprobe fuse'"));
-            env::set_var("FUSE_KERN_DEVICE", "/dev/fuse.other");
-            assert_eq!(
-                mount(&MountOptions::default(), mountpoint).unwrap_err(),
-                Errno(libc::ENOENT)
-            );
-            assert!(logged("device not found: /dev/fuse.other"));
-            env::set_var("FUSE_KERN_DEVICE", "/etc/passwd");
-            assert_eq!(
-                mount(&MountOptions::default(), mountpoint).unwrap_err(),
-                Errno(libc::ENOENT)
-            );
-            assert!(logged(
-                "FUSE_KERN_DEVICE=/etc/passwd is no character device below /dev"
-            ));
-        },
-    );
+    in_namespace("a_device_that_is_missing_or_forbidden_is_named", 0, prepare, |mountpoint| {
+        keep_log();
+        assert_eq!(mount(&MountOptions::default(), mountpoint).unwrap_err(), Errno(libc::ENOENT));
+        assert!(logged("device not found: /dev/fuse (try `modprobe fuse'"));
+        env::set_var("FUSE_KERN_DEVICE", "/dev/fuse.other");
+        assert_eq!(mount(&MountOptions::default(), mountpoint).unwrap_err(), Errno(libc::ENOENT));
+        assert!(logged("device not found: /dev/fuse.other"));
+        env::set_var("FUSE_KERN_DEVICE", "/etc/passwd");
+        assert_eq!(mount(&MountOptions::default(), mountpoint).unwrap_err(), Errno(libc::ENOENT));
+        assert!(logged("FUSE_KERN_DEVICE=/etc/passwd is no character device below /dev"));
+    });
 }
 
 fn has_children() -> bool {
@@ -443,9 +372,6 @@ fn has_children() -> bool {
 
 fn is_close_on_exec(fd: RawFd) -> bool {
     let info = fs::read_to_string(PathBuf::from(format!("/proc/self/fdinfo/{fd}"))).unwrap();
-    let flags = info
-        .lines()
-        .find_map(|line| line.strip_prefix("flags:"))
-        .unwrap();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
     i32::from_str_radix(flags.trim(), 8).unwrap() & libc::O_CLOEXEC != 0
 }

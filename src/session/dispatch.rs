@@ -24,8 +24,16 @@ const MAX_COPY: u64 = 0xffff_f000;
 /// Opcodes that users other than the owner may send with `allow_root`: they
 /// concern files that are open already.
 const OPEN_TO_ALL: &[Opcode] = &[
-    Opcode::Init, Opcode::Read, Opcode::Write, Opcode::Fsync, Opcode::Release, Opcode::Readdir,
-    Opcode::Fsyncdir, Opcode::Releasedir, Opcode::NotifyReply, Opcode::Readdirplus,
+    Opcode::Init,
+    Opcode::Read,
+    Opcode::Write,
+    Opcode::Fsync,
+    Opcode::Release,
+    Opcode::Readdir,
+    Opcode::Fsyncdir,
+    Opcode::Releasedir,
+    Opcode::NotifyReply,
+    Opcode::Readdirplus,
 ];
 
 fn error(req: &Request, errno: i32) {
@@ -41,7 +49,10 @@ pub fn dispatch(req: &Request, header: &InHeader, fixed: &[u8], rest: &[u8]) {
     if session.options.debug {
         crate::log_debug!(
             "request {}: {opcode:?}, node {}, {} bytes, pid {}",
-            header.unique, header.nodeid, header.len, header.pid
+            header.unique,
+            header.nodeid,
+            header.len,
+            header.pid
         );
     }
     if session.is_initialized() == (opcode == Opcode::Init) || opcode == Opcode::CuseInit {
@@ -93,7 +104,9 @@ fn run(session: &Session, req: &Request, operation: Operation<'_>) {
     let node = req.nodeid();
     match operation {
         Op::Lookup { name } => call!(req, ops.lookup, node, name.as_ptr()),
-        Op::Forget { nlookup } => forget(session, req, &[ForgetOne { nodeid: node, nlookup }], false),
+        Op::Forget { nlookup } => {
+            forget(session, req, &[ForgetOne { nodeid: node, nlookup }], false)
+        }
         Op::BatchForget { entries } => {
             let entries: Vec<ForgetOne> = entries
                 .chunks_exact(size_of::<ForgetOne>())
@@ -108,7 +121,9 @@ fn run(session: &Session, req: &Request, operation: Operation<'_>) {
         }
         Op::Setattr(args) => setattr(session, req, &args),
         Op::Readlink => call!(req, ops.readlink, node),
-        Op::Symlink { name, target } => call!(req, ops.symlink, target.as_ptr(), node, name.as_ptr()),
+        Op::Symlink { name, target } => {
+            call!(req, ops.symlink, target.as_ptr(), node, name.as_ptr())
+        }
         Op::Mknod { args, name } => {
             set_umask(req, args.umask);
             call!(req, ops.mknod, node, name.as_ptr(), args.mode, decode_device(args.rdev));
@@ -179,7 +194,15 @@ fn run(session: &Session, req: &Request, operation: Operation<'_>) {
         }
         Op::Setxattr { args, name, value } => {
             let value_start = value.as_ptr().cast();
-            call!(req, ops.setxattr, node, name.as_ptr(), value_start, value.len(), args.flags as i32);
+            call!(
+                req,
+                ops.setxattr,
+                node,
+                name.as_ptr(),
+                value_start,
+                value.len(),
+                args.flags as i32
+            );
         }
         Op::Getxattr { size, name } => call!(req, ops.getxattr, node, name.as_ptr(), size as usize),
         Op::Listxattr { size } => call!(req, ops.listxattr, node, size as usize),
@@ -219,8 +242,16 @@ fn run(session: &Session, req: &Request, operation: Operation<'_>) {
         Op::CopyFileRange { args } => {
             let (mut from, mut to) = (file_info(args.fh_in, 0), file_info(args.fh_out, 0));
             call!(
-                req, ops.copy_file_range, node, args.off_in as i64, &mut from, args.nodeid_out,
-                args.off_out as i64, &mut to, args.len.min(MAX_COPY) as usize, args.flags as i32,
+                req,
+                ops.copy_file_range,
+                node,
+                args.off_in as i64,
+                &mut from,
+                args.nodeid_out,
+                args.off_out as i64,
+                &mut to,
+                args.len.min(MAX_COPY) as usize,
+                args.flags as i32,
             );
         }
         Op::Statx(args) => {
@@ -241,8 +272,10 @@ fn forget(session: &Session, req: &Request, entries: &[ForgetOne], batch: bool) 
     let ops = session.ops();
     match (ops.forget_multi, ops.forget, entries) {
         (Some(forget_multi), _, _) if batch || ops.forget.is_none() => {
-            let mut data: Vec<ForgetData> =
-                entries.iter().map(|one| ForgetData { ino: one.nodeid, nlookup: one.nlookup }).collect();
+            let mut data: Vec<ForgetData> = entries
+                .iter()
+                .map(|one| ForgetData { ino: one.nodeid, nlookup: one.nlookup })
+                .collect();
             // SAFETY: the filesystem's own function; the array outlives the call.
             unsafe { forget_multi(req.as_c(), data.len(), data.as_mut_ptr()) };
         }
@@ -280,7 +313,8 @@ fn setattr(session: &Session, req: &Request, args: &SetattrIn) {
     attr.st_mtime_nsec = args.mtimensec as _;
     attr.st_ctime_nsec = args.ctimensec as _;
     let mut fi = file_info(args.fh, 0);
-    let fi = if args.valid & FATTR_FH != 0 { std::ptr::from_mut(&mut fi) } else { std::ptr::null_mut() };
+    let fi =
+        if args.valid & FATTR_FH != 0 { std::ptr::from_mut(&mut fi) } else { std::ptr::null_mut() };
     let to_set = (args.valid & SETATTR_VISIBLE) as i32;
     // SAFETY: the filesystem's own function; the pointers outlive the call.
     unsafe { op(req.as_c(), req.nodeid(), &mut attr, to_set, fi) };
@@ -365,7 +399,11 @@ fn lock_of(lk: &FileLock) -> libc::flock64 {
     lock.l_whence = libc::SEEK_SET as i16;
     lock.l_start = lk.start as i64;
     // The kernel's end is inclusive, and the largest offset means "to the end".
-    lock.l_len = if lk.end == i64::MAX as u64 { 0 } else { lk.end.wrapping_sub(lk.start).wrapping_add(1) as i64 };
+    lock.l_len = if lk.end == i64::MAX as u64 {
+        0
+    } else {
+        lk.end.wrapping_sub(lk.start).wrapping_add(1) as i64
+    };
     lock.l_pid = lk.pid as i32;
     lock
 }
@@ -395,12 +433,16 @@ fn interrupt(session: &Session, req: &Request, unique: u64) {
         crate::log_debug!("   interrupts request {unique}");
     }
     let found = session.slots.any(|request| request.interrupt(unique))
-        || session.engine().is_some_and(|engine| engine.any_request(|request| request.interrupt(unique)));
+        || session
+            .engine()
+            .is_some_and(|engine| engine.any_request(|request| request.interrupt(unique)));
     if !found {
         session.interrupts.remember(unique);
         // It may have arrived between the search and now.
         if session.slots.any(|request| request.interrupt(unique))
-            || session.engine().is_some_and(|engine| engine.any_request(|request| request.interrupt(unique)))
+            || session
+                .engine()
+                .is_some_and(|engine| engine.any_request(|request| request.interrupt(unique)))
         {
             session.interrupts.forget(unique);
         }
@@ -413,10 +455,19 @@ fn ioctl(session: &Session, req: &Request, args: &IoctlIn, data: &[u8]) {
         return error(req, libc::ENOTTY);
     }
     let mut fi = file_info(args.fh, 0);
-    let input: *const c_void = if args.in_size != 0 { data.as_ptr().cast() } else { std::ptr::null() };
+    let input: *const c_void =
+        if args.in_size != 0 { data.as_ptr().cast() } else { std::ptr::null() };
     call!(
-        req, session.ops().ioctl, req.nodeid(), args.cmd, args.arg as usize as *mut c_void, &mut fi,
-        args.flags, input, args.in_size as usize, args.out_size as usize,
+        req,
+        session.ops().ioctl,
+        req.nodeid(),
+        args.cmd,
+        args.arg as usize as *mut c_void,
+        &mut fi,
+        args.flags,
+        input,
+        args.in_size as usize,
+        args.out_size as usize,
     );
 }
 
@@ -435,4 +486,3 @@ fn poll(session: &Session, req: &Request, args: &PollIn) {
     // SAFETY: the filesystem's own function; `fi` outlives the call.
     unsafe { op(req.as_c(), req.nodeid(), &mut fi, handle) };
 }
-

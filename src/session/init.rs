@@ -8,8 +8,10 @@
 #![allow(unsafe_code)] // runs the filesystem's init
 
 use super::{LoopShape, Negotiated, Session};
-use crate::abi::kernel::{init as wire, InitIn, InitOut, COMPAT_22_INIT_OUT_SIZE, COMPAT_INIT_OUT_SIZE,
-    KERNEL_MINOR_VERSION, KERNEL_VERSION, MIN_READ_BUFFER};
+use crate::abi::kernel::{
+    init as wire, InitIn, InitOut, COMPAT_22_INIT_OUT_SIZE, COMPAT_INIT_OUT_SIZE,
+    KERNEL_MINOR_VERSION, KERNEL_VERSION, MIN_READ_BUFFER,
+};
 use crate::abi::public::{cap, layout, ConnInfo, Layout, CONN_NO_INTERRUPT};
 use crate::errno::{Errno, Result};
 use crate::session::request::Request;
@@ -120,7 +122,12 @@ pub fn handle(session: &Session, req: &Request, args: InitIn, flags2: u32) {
 
 fn negotiate(session: &Session, req: &Request, args: InitIn, flags2: u32) -> Result<()> {
     if session.options.debug {
-        crate::log_debug!("INIT: kernel {}.{}, flags {:#x}, flags2 {flags2:#x}", args.major, args.minor, args.flags);
+        crate::log_debug!(
+            "INIT: kernel {}.{}, flags {:#x}, flags2 {flags2:#x}",
+            args.major,
+            args.minor,
+            args.flags
+        );
     }
     if args.major < KERNEL_VERSION {
         crate::log_error!(
@@ -130,7 +137,8 @@ fn negotiate(session: &Session, req: &Request, args: InitIn, flags2: u32) -> Res
         );
         return Err(Errno(libc::EPROTO));
     }
-    let mut out = InitOut { major: KERNEL_VERSION, minor: KERNEL_MINOR_VERSION, ..InitOut::default() };
+    let mut out =
+        InitOut { major: KERNEL_VERSION, minor: KERNEL_MINOR_VERSION, ..InitOut::default() };
     if args.major > KERNEL_VERSION {
         // The kernel will send another INIT in our version.
         return transport::answer(req, &[IoSlice::new(out.as_bytes())]);
@@ -199,7 +207,8 @@ fn negotiate(session: &Session, req: &Request, args: InitIn, flags2: u32) -> Res
         flags |= wire::MAX_PAGES;
         out.max_pages = ((conn.max_write as usize - 1) / page + 1) as u16;
     }
-    if conn.request_timeout != 0 && offered & wire::REQUEST_TIMEOUT != 0 && layout() == Layout::V317 {
+    if conn.request_timeout != 0 && offered & wire::REQUEST_TIMEOUT != 0 && layout() == Layout::V317
+    {
         flags |= wire::REQUEST_TIMEOUT;
         out.request_timeout = conn.request_timeout;
     }
@@ -221,7 +230,12 @@ fn negotiate(session: &Session, req: &Request, args: InitIn, flags2: u32) -> Res
     session.setxattr_ext.store(negotiated.dialect.setxattr_ext, Ordering::Relaxed);
 
     let payload = payload_size(&conn, out.max_pages as usize, page);
-    let engine = match choose_rings(session, offered & wire::OVER_IO_URING != 0, (defaults, want), payload) {
+    let engine = match choose_rings(
+        session,
+        offered & wire::OVER_IO_URING != 0,
+        (defaults, want),
+        payload,
+    ) {
         Ok(engine) => {
             flags |= wire::OVER_IO_URING;
             Some(engine)
@@ -236,7 +250,10 @@ fn negotiate(session: &Session, req: &Request, args: InitIn, flags2: u32) -> Res
     if session.options.debug {
         crate::log_debug!(
             "   INIT: flags {:#x}, max_write {}, max_readahead {}, max_background {}",
-            flags, out.max_write, out.max_readahead, out.max_background
+            flags,
+            out.max_write,
+            out.max_readahead,
+            out.max_background
         );
     }
 
@@ -261,7 +278,8 @@ fn limit_sizes(session: &Session, conn: &mut ConnInfo, offered: u64, page: usize
     if offered & wire::MAX_PAGES == 0 {
         conn.max_write = conn.max_write.min((OLD_MAX_PAGES * page) as u32);
     }
-    conn.max_write = conn.max_write.clamp(page as u32, (u16::MAX as usize * page).min(1 << 30) as u32);
+    conn.max_write =
+        conn.max_write.clamp(page as u32, (u16::MAX as usize * page).min(1 << 30) as u32);
     let needed = conn.max_write as usize + BUFFER_HEADER;
     if session.shape().is_some() {
         // The library's own loops allocate their buffers by this size.

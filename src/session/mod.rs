@@ -23,6 +23,7 @@ pub mod request;
 pub mod stats;
 pub mod workers;
 
+use crate::abi::kernel::OutHeader;
 use crate::abi::public::{ConnInfo, CustomIo, LowlevelOps};
 use crate::errno::{Errno, Result};
 use crate::mount::{self, Mounted};
@@ -114,7 +115,11 @@ unsafe impl Sync for Session {}
 
 impl Session {
     /// A session that is not mounted yet.
-    pub fn new(ops: LowlevelOps, userdata: *mut c_void, options: SessionOptions) -> Result<Arc<Self>> {
+    pub fn new(
+        ops: LowlevelOps,
+        userdata: *mut c_void,
+        options: SessionOptions,
+    ) -> Result<Arc<Self>> {
         let wakeup = EventFd::new()?;
         Ok(Arc::new_cyclic(|this| Self {
             ops,
@@ -351,13 +356,10 @@ impl Session {
     }
 
     /// With `debug`, logs an answer.
-    pub fn trace_answer(&self, req: &request::Request, error: i32, len: u32) {
+    pub fn trace_answer(&self, req: &request::Request, OutHeader { error, len, .. }: OutHeader) {
         if self.options.debug {
-            crate::log_debug!(
-                "   answer to {}: {} ({len} bytes)",
-                req.unique(),
-                if error == 0 { "success".into() } else { Errno(-error).to_string() }
-            );
+            let outcome = if error == 0 { "success".into() } else { Errno(-error).to_string() };
+            crate::log_debug!("   answer to {}: {outcome} ({len} bytes)", req.unique());
         }
     }
 }
@@ -384,4 +386,3 @@ impl Drop for Session {
         self.destroy();
     }
 }
-

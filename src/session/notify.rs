@@ -76,13 +76,21 @@ impl Session {
             return Err(Errno(libc::ENOSYS));
         }
         let out = NotifyInvalEntryOut { parent, namelen: name.len() as u32, flags };
-        self.notify(notify::INVAL_ENTRY, 12, &[IoSlice::new(out.as_bytes()), IoSlice::new(name), IoSlice::new(b"\0")])
+        self.notify(
+            notify::INVAL_ENTRY,
+            12,
+            &[IoSlice::new(out.as_bytes()), IoSlice::new(name), IoSlice::new(b"\0")],
+        )
     }
 
     /// A name is gone, if it still means `child`.
     pub fn notify_delete(&self, parent: u64, child: u64, name: &[u8]) -> Result<()> {
         let out = NotifyDeleteOut { parent, child, namelen: name.len() as u32, padding: 0 };
-        self.notify(notify::DELETE, 18, &[IoSlice::new(out.as_bytes()), IoSlice::new(name), IoSlice::new(b"\0")])
+        self.notify(
+            notify::DELETE,
+            18,
+            &[IoSlice::new(out.as_bytes()), IoSlice::new(name), IoSlice::new(b"\0")],
+        )
     }
 
     /// All cached names are stale.
@@ -94,10 +102,17 @@ impl Session {
     ///
     /// # Safety
     /// `bufv` is a valid `struct fuse_bufvec`; its position is advanced.
-    pub unsafe fn notify_store(&self, ino: u64, offset: i64, bufv: *mut Bufvec, flags: u32) -> Result<()> {
+    pub unsafe fn notify_store(
+        &self,
+        ino: u64,
+        offset: i64,
+        bufv: *mut Bufvec,
+        flags: u32,
+    ) -> Result<()> {
         // SAFETY: the caller's promise.
         let (size, buffer) = unsafe { (crate::buf::size(bufv), (*bufv).buf[0]) };
-        let out = NotifyStoreOut { nodeid: ino, offset: offset as u64, size: size as u32, padding: 0 };
+        let out =
+            NotifyStoreOut { nodeid: ino, offset: offset as u64, size: size as u32, padding: 0 };
         let send = |data: &[u8]| {
             self.notify(notify::STORE, 15, &[IoSlice::new(out.as_bytes()), IoSlice::new(data)])
         };
@@ -108,8 +123,12 @@ impl Session {
         }
         let mut memory: Vec<u8> = Vec::new();
         memory.try_reserve_exact(size).map_err(|_| Errno(libc::ENOMEM))?;
-        let mut into =
-            Bufvec { count: 1, idx: 0, off: 0, buf: [Buf::memory(memory.as_mut_ptr().cast(), size)] };
+        let mut into = Bufvec {
+            count: 1,
+            idx: 0,
+            off: 0,
+            buf: [Buf::memory(memory.as_mut_ptr().cast(), size)],
+        };
         // SAFETY: room for `size` bytes was reserved; `bufv` as promised.
         let copied = unsafe { crate::buf::copy(&mut into, bufv, flags)? };
         if copied < size {
@@ -120,7 +139,13 @@ impl Session {
     }
 
     /// Asks for cached data; it comes to `retrieve_reply` with `cookie`.
-    pub fn notify_retrieve(&self, ino: u64, size: usize, offset: i64, cookie: *mut c_void) -> Result<()> {
+    pub fn notify_retrieve(
+        &self,
+        ino: u64,
+        size: usize,
+        offset: i64,
+        cookie: *mut c_void,
+    ) -> Result<()> {
         let number = RETRIEVAL_BASE + 2 * self.retrievals.next.fetch_add(1, Ordering::Relaxed);
         self.retrievals.waiting.lock().insert(number, Cookie(cookie));
         let out = NotifyRetrieveOut {

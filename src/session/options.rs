@@ -59,7 +59,12 @@ struct Collector {
 }
 
 impl Receiver<Action> for Collector {
-    fn matched(&mut self, action: &Action, matched: &Matched<'_>, _out: &mut ArgVec) -> Result<Verdict> {
+    fn matched(
+        &mut self,
+        action: &Action,
+        matched: &Matched<'_>,
+        _out: &mut ArgVec,
+    ) -> Result<Verdict> {
         match action {
             Action::Debug => self.options.debug = true,
             Action::AllowRoot => {
@@ -93,7 +98,9 @@ impl SessionOptions {
         collector.options.environment();
         opt::parse(args, TABLE, &mut collector)?;
         if args.iter().next().is_some_and(|program| program.to_bytes().starts_with(b"-")) {
-            crate::log_warning!("fuse: the program name (argv[0]) looks like an option; it was not parsed");
+            crate::log_warning!(
+                "fuse: the program name (argv[0]) looks like an option; it was not parsed"
+            );
         }
         if !collector.unknown.is_empty() {
             crate::log_error!("fuse: unknown option(s): `{}'", collector.unknown.join(" "));
@@ -122,7 +129,9 @@ impl SessionOptions {
         if let Some(text) = get("FUSE_URING_QUEUE_DEPTH") {
             match text.parse() {
                 Ok(depth) => self.queue_depth = depth,
-                Err(_) => crate::log_warning!("FUSE_URING_QUEUE_DEPTH={text}: not a number; ignored"),
+                Err(_) => {
+                    crate::log_warning!("FUSE_URING_QUEUE_DEPTH={text}: not a number; ignored")
+                }
             }
         }
     }

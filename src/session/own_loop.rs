@@ -73,7 +73,9 @@ pub unsafe fn process(session: &Session, buf: *const Buf) {
             Ok(n) => at += n,
             Err(Errno(libc::EINTR)) => {}
             Err(errno) => {
-                crate::log_error!("fuse: reading a request of {size} bytes from its pipe failed: {errno}");
+                crate::log_error!(
+                    "fuse: reading a request of {size} bytes from its pipe failed: {errno}"
+                );
                 return;
             }
         }

@@ -14,7 +14,10 @@ const MAX_ERROR: i32 = 511;
 /// Success without data (`error` 0) or a positive error number.
 pub fn error(req: &Request, error: i32) -> Result<()> {
     if !(0..=MAX_ERROR).contains(&error) {
-        crate::log_error!("fuse: bad error value: {error}, sent as ERANGE (request {})", req.unique());
+        crate::log_error!(
+            "fuse: bad error value: {error}, sent as ERANGE (request {})",
+            req.unique()
+        );
         return answer_error(req, libc::ERANGE);
     }
     answer_error(req, error)

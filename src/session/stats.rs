@@ -53,7 +53,8 @@ impl Session {
     /// Records the transport and tells it in one log line.
     pub(super) fn settle(&self, kind: &str, reason: &str) {
         let line = format!("ringfuse: transport {kind}: {reason}");
-        let loud = matches!(self.options.transport, super::options::Transport::Ring) && kind != "ring";
+        let loud =
+            matches!(self.options.transport, super::options::Transport::Ring) && kind != "ring";
         if loud {
             crate::log_warning!("{line}");
         } else {

@@ -237,7 +237,8 @@ impl Pool {
     }
 
     fn grow(&self, this: &Arc<Self>) {
-        if self.running.load(Ordering::SeqCst) < self.threads.max as usize && !self.session.exited() {
+        if self.running.load(Ordering::SeqCst) < self.threads.max as usize && !self.session.exited()
+        {
             if let Err(errno) = Pool::add_worker(this) {
                 crate::log_warning!("fuse: cannot start another worker thread: {errno}");
             }

@@ -9,17 +9,52 @@ use std::ffi::{c_int, c_void, CStr};
 /// Imports by which an object could start a thread or a process, load code that
 /// does, or look at the CPUs it may use.
 const STARTERS: &[&[u8]] = &[
-    b"pthread_create", b"thrd_create", b"fork", b"vfork", b"_Fork", b"forkpty", b"daemon", b"clone",
-    b"clone3", b"posix_spawn", b"posix_spawnp", b"system", b"popen", b"wordexp", b"syscall",
-    b"dlopen", b"dlmopen", b"timer_create", b"mq_notify", b"getaddrinfo_a", b"aio_read", b"aio_write",
-    b"aio_read64", b"aio_write64", b"aio_fsync", b"aio_fsync64", b"lio_listio", b"lio_listio64",
-    b"sched_getaffinity", b"pthread_getaffinity_np", b"sched_setaffinity", b"pthread_setaffinity_np",
+    b"pthread_create",
+    b"thrd_create",
+    b"fork",
+    b"vfork",
+    b"_Fork",
+    b"forkpty",
+    b"daemon",
+    b"clone",
+    b"clone3",
+    b"posix_spawn",
+    b"posix_spawnp",
+    b"system",
+    b"popen",
+    b"wordexp",
+    b"syscall",
+    b"dlopen",
+    b"dlmopen",
+    b"timer_create",
+    b"mq_notify",
+    b"getaddrinfo_a",
+    b"aio_read",
+    b"aio_write",
+    b"aio_read64",
+    b"aio_write64",
+    b"aio_fsync",
+    b"aio_fsync64",
+    b"lio_listio",
+    b"lio_listio64",
+    b"sched_getaffinity",
+    b"pthread_getaffinity_np",
+    b"sched_setaffinity",
+    b"pthread_setaffinity_np",
     b"get_nprocs",
 ];
 
 /// The C library's own objects, which define the above.
-const SYSTEM: &[&str] =
-    &["libc.so", "ld-linux", "linux-vdso", "libpthread.so", "librt.so", "libm.so", "libdl.so", "ld64.so"];
+const SYSTEM: &[&str] = &[
+    "libc.so",
+    "ld-linux",
+    "linux-vdso",
+    "libpthread.so",
+    "librt.so",
+    "libm.so",
+    "libdl.so",
+    "ld64.so",
+];
 
 #[cfg(target_pointer_width = "64")]
 mod elf {
@@ -60,11 +95,18 @@ pub fn any_object_can_start_something() -> bool {
     found
 }
 
-unsafe extern "C" fn look_at(info: *mut libc::dl_phdr_info, _size: usize, found: *mut c_void) -> c_int {
+unsafe extern "C" fn look_at(
+    info: *mut libc::dl_phdr_info,
+    _size: usize,
+    found: *mut c_void,
+) -> c_int {
     // SAFETY: dl_iterate_phdr's contract.
     let info = unsafe { &*info };
-    // SAFETY: the name is a C string or null.
-    let name = if info.dlpi_name.is_null() { c"" } else { unsafe { CStr::from_ptr(info.dlpi_name) } };
+    let name = match info.dlpi_name.is_null() {
+        true => c"",
+        // SAFETY: a C string, as the loader keeps it.
+        false => unsafe { CStr::from_ptr(info.dlpi_name) },
+    };
     let name = name.to_string_lossy();
     let file = name.rsplit('/').next().unwrap_or_default();
     if SYSTEM.iter().any(|system| file.starts_with(system)) {

@@ -13,10 +13,10 @@ pub struct Map {
 impl Map {
     /// Reserves `len` bytes of address space.
     pub fn reserve(len: usize) -> Result<Self> {
-        Self::map(len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE)
+        Self::pages(len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE)
     }
 
-    fn map(len: usize, flags: libc::c_int) -> Result<Self> {
+    fn pages(len: usize, flags: libc::c_int) -> Result<Self> {
         // SAFETY: a new private map; nothing existing is touched.
         let start = unsafe {
             libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
@@ -30,7 +30,7 @@ impl Map {
 
     /// Pages that children made by fork share.
     pub fn reserve_shared(len: usize) -> Result<Self> {
-        Self::map(len, libc::MAP_SHARED | libc::MAP_ANONYMOUS)
+        Self::pages(len, libc::MAP_SHARED | libc::MAP_ANONYMOUS)
     }
 
     /// The first byte.

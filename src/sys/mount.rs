@@ -78,12 +78,7 @@ pub fn fsconfig_create(context: BorrowedFd<'_>) -> Result<()> {
 pub fn fsmount(context: BorrowedFd<'_>, attributes: u32) -> Result<OwnedFd> {
     // SAFETY: no pointers are passed.
     owned(unsafe {
-        libc::syscall(
-            libc::SYS_fsmount,
-            context.as_raw_fd(),
-            FSMOUNT_CLOEXEC,
-            attributes,
-        )
+        libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, attributes)
     })
 }
 
@@ -113,13 +108,7 @@ pub fn mount(
 ) -> Result<()> {
     // SAFETY: all pointers are C strings that live during the call.
     let result = unsafe {
-        libc::mount(
-            source.as_ptr(),
-            target.as_ptr(),
-            fs_type.as_ptr(),
-            flags,
-            data.as_ptr().cast(),
-        )
+        libc::mount(source.as_ptr(), target.as_ptr(), fs_type.as_ptr(), flags, data.as_ptr().cast())
     };
     check(result.into()).map(drop)
 }
@@ -164,11 +153,7 @@ pub fn adopt(fd: RawFd) -> Result<OwnedFd> {
 
 /// Whether the kernel has ended the connection of this /dev/fuse descriptor.
 pub fn is_disconnected(fd: BorrowedFd<'_>) -> bool {
-    let mut poll = libc::pollfd {
-        fd: fd.as_raw_fd(),
-        events: 0,
-        revents: 0,
-    };
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: 0, revents: 0 };
     // SAFETY: one valid pollfd, and the count says so.
     let ready = unsafe { libc::poll(&mut poll, 1, 0) };
     ready == 1 && poll.revents & libc::POLLERR != 0

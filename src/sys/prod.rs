@@ -69,7 +69,13 @@ impl Prodder {
     /// Whether the child is still there.
     pub fn is_alive(&self) -> bool {
         // SAFETY: no memory involved; __WALL as the child has no exit signal.
-        unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), libc::__WALL | libc::WNOHANG | libc::__WNOTHREAD) == 0 }
+        unsafe {
+            libc::waitpid(
+                self.pid,
+                std::ptr::null_mut(),
+                libc::__WALL | libc::WNOHANG | libc::__WNOTHREAD,
+            ) == 0
+        }
     }
 
     /// Lets the child end, after the call that it is in.

@@ -93,10 +93,7 @@ impl Attributes {
             check(libc::posix_spawnattr_setsigmask(&mut this.0, set.as_ptr()))?;
             libc::sigaddset(set.as_mut_ptr(), libc::SIGCHLD);
             libc::sigaddset(set.as_mut_ptr(), libc::SIGPIPE);
-            check(libc::posix_spawnattr_setsigdefault(
-                &mut this.0,
-                set.as_ptr(),
-            ))?;
+            check(libc::posix_spawnattr_setsigdefault(&mut this.0, set.as_ptr()))?;
             check(libc::posix_spawnattr_setflags(&mut this.0, flags as _))?;
         }
         Ok(this)
@@ -122,11 +119,8 @@ impl Command<'_> {
             actions.silence(2)?;
         }
         let attributes = Attributes::new()?;
-        let mut arguments: Vec<*mut c_char> = self
-            .arguments
-            .iter()
-            .map(|argument| argument.as_ptr().cast_mut())
-            .collect();
+        let mut arguments: Vec<*mut c_char> =
+            self.arguments.iter().map(|argument| argument.as_ptr().cast_mut()).collect();
         arguments.push(ptr::null_mut());
         let mut pid = 0;
         // SAFETY: the program and the arguments are C strings, the vector and
@@ -167,10 +161,7 @@ pub fn wait(pid: libc::pid_t) -> Result<ExitStatus> {
 pub fn receive_descriptor(socket: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
     const LENGTH: u32 = size_of::<RawFd>() as u32;
     let mut byte = 0u8;
-    let mut data = libc::iovec {
-        iov_base: (&raw mut byte).cast(),
-        iov_len: 1,
-    };
+    let mut data = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
     // u64s for the alignment of cmsghdr; a header and one descriptor need 24 bytes.
     let mut control = [0u64; 8];
     // SAFETY: a msghdr of zeros is a valid one.
@@ -197,13 +188,8 @@ pub fn receive_descriptor(socket: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
         return Ok(None);
     }
     // SAFETY: not null, so it points to a whole header in the control buffer.
-    let (level, kind, length) = unsafe {
-        (
-            (*header).cmsg_level,
-            (*header).cmsg_type,
-            (*header).cmsg_len,
-        )
-    };
+    let (level, kind, length) =
+        unsafe { ((*header).cmsg_level, (*header).cmsg_type, (*header).cmsg_len) };
     // SAFETY: plain arithmetic.
     let expected = unsafe { libc::CMSG_LEN(LENGTH) };
     if (level, kind, length as u32) != (libc::SOL_SOCKET, libc::SCM_RIGHTS, expected) {

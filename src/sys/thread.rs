@@ -133,7 +133,10 @@ fn stack_size() -> Option<usize> {
     match text.to_str().and_then(|text| text.trim().parse().ok()) {
         Some(size) => Some(size),
         None => {
-            crate::log_error!("FUSE_THREAD_STACK={}: not a number of bytes; ignored", text.to_string_lossy());
+            crate::log_error!(
+                "FUSE_THREAD_STACK={}: not a number of bytes; ignored",
+                text.to_string_lossy()
+            );
             None
         }
     }

@@ -9,7 +9,6 @@
 use crate::errno::{Errno, Result};
 use once_cell::sync::OnceCell;
 
-
 extern "C" fn nothing(_signal: i32) {}
 
 /// The signal, with its handler installed on first use.

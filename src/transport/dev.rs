@@ -83,7 +83,8 @@ impl Slots {
     /// Calls `f` on every request until it returns true.
     pub fn any(&self, mut f: impl FnMut(&Request) -> bool) -> bool {
         // Collected first: `f` may call into the filesystem, which may answer.
-        let all: Vec<*const Slot> = self.all.lock().iter().map(|slot| std::ptr::from_ref(slot.as_ref())).collect();
+        let all: Vec<*const Slot> =
+            self.all.lock().iter().map(|slot| std::ptr::from_ref(slot.as_ref())).collect();
         // SAFETY: slots live as long as the session; requests are shared.
         all.into_iter().any(|slot| f(unsafe { &(*slot).request }))
     }
@@ -148,12 +149,20 @@ pub fn receive(session: &Session, fd: RawFd, buffer: &mut [u8]) -> Result<Receiv
 
 /// The opcode of a received message.
 pub fn opcode_of(message: &[u8]) -> Option<Opcode> {
-    InHeader::read_from_prefix(message).ok().and_then(|(header, _)| Opcode::from_wire(header.opcode))
+    InHeader::read_from_prefix(message)
+        .ok()
+        .and_then(|(header, _)| Opcode::from_wire(header.opcode))
 }
 
 /// Serves one message with `slot`, which the caller owns; returns the slot to
 /// use next (another one if the request was parked).
-pub fn serve(session: &Session, fd: RawFd, buffer: &mut [u8], len: usize, mut slot: OwnedSlot) -> OwnedSlot {
+pub fn serve(
+    session: &Session,
+    fd: RawFd,
+    buffer: &mut [u8],
+    len: usize,
+    mut slot: OwnedSlot,
+) -> OwnedSlot {
     // SAFETY: owned.
     let slot_ref = unsafe { slot.0.as_mut() };
     slot_ref.buffer = buffer.as_mut_ptr();

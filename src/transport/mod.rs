@@ -94,8 +94,7 @@ pub unsafe fn answer_bufvec(req: &Request, bufv: *mut Bufvec, flags: libc::c_uin
     // The bytes are read before this returns: straight into the payload of a
     // ring entry, or into memory that the answer is written from.
     let copy_into = |memory: *mut u8| {
-        let mut into =
-            Bufvec { count: 1, idx: 0, off: 0, buf: [Buf::memory(memory.cast(), size)] };
+        let mut into = Bufvec { count: 1, idx: 0, off: 0, buf: [Buf::memory(memory.cast(), size)] };
         // SAFETY: `memory` has room for `size` bytes; `bufv` as promised.
         unsafe { crate::buf::copy(&mut into, bufv, flags) }
     };
@@ -130,7 +129,7 @@ fn write_answer(req: &Request, error: i32, parts: &[IoSlice<'_>]) -> Result<()> 
 
 fn send_message(req: &Request, header: &OutHeader, parts: &[IoSlice<'_>]) -> Result<()> {
     let session = req.session();
-    session.trace_answer(req, header.error, header.len);
+    session.trace_answer(req, *header);
     let mut few = [IoSlice::new(&[]); 4];
     let many: Vec<IoSlice<'_>>;
     let iov = if parts.len() < few.len() {
@@ -138,7 +137,8 @@ fn send_message(req: &Request, header: &OutHeader, parts: &[IoSlice<'_>]) -> Res
         few[1..=parts.len()].copy_from_slice(parts);
         &few[..=parts.len()]
     } else {
-        many = std::iter::once(IoSlice::new(header.as_bytes())).chain(parts.iter().copied()).collect();
+        many =
+            std::iter::once(IoSlice::new(header.as_bytes())).chain(parts.iter().copied()).collect();
         &many[..]
     };
     let result = match req.route() {

@@ -79,7 +79,10 @@ pub fn load_stock(test: &str) -> Option<Stock> {
     });
     let Some(stock) = library else {
         assert!(named.is_none(), "RINGFUSE_STOCK does not name a libfuse3: {named:?}");
-        skip(test, "no libfuse3.so.3 or .so.4 other than ours is installed (apt-get install libfuse3-3)");
+        skip(
+            test,
+            "no libfuse3.so.3 or .so.4 other than ours is installed (apt-get install libfuse3-3)",
+        );
         return None;
     };
     // Its error lines would drown the test's own.
@@ -143,7 +146,8 @@ impl Command {
         let strings: Vec<_> = arguments.iter().map(|a| CString::new(a.as_ref()).unwrap()).collect();
         let mut pointers: Vec<_> = strings.iter().map(|s| s.as_ptr().cast_mut()).collect();
         pointers.push(std::ptr::null_mut());
-        let args = Args { argc: arguments.len() as c_int, argv: pointers.as_mut_ptr(), allocated: 0 };
+        let args =
+            Args { argc: arguments.len() as c_int, argv: pointers.as_mut_ptr(), allocated: 0 };
         Self { _strings: strings, _pointers: pointers, args }
     }
 

@@ -41,42 +41,19 @@ fn mirrored_bits(lines: &mut BTreeMap<String, String>) {
     ];
     let mut bit = |name: &str, word: usize, mask: u32| {
         let at = 8 * word + mask.trailing_zeros() as usize;
-        lines.insert(
-            format!("bits {name}"),
-            format!("at {at} width {}", mask.count_ones()),
-        );
+        lines.insert(format!("bits {name}"), format!("at {at} width {}", mask.count_ones()));
     };
     let mut used = 0;
     for (name, flag) in flags {
         let mask = flag.mask(Layout::V317);
-        bit(
-            &format!("fuse_file_info.{name}"),
-            span_of!(FileInfo, bits).start,
-            mask,
-        );
+        bit(&format!("fuse_file_info.{name}"), span_of!(FileInfo, bits).start, mask);
         used |= mask;
     }
-    bit(
-        "fuse_file_info.padding",
-        span_of!(FileInfo, bits).start,
-        !used,
-    );
-    bit(
-        "fuse_file_info.padding2",
-        span_of!(FileInfo, padding2).start,
-        u32::MAX,
-    );
-    bit(
-        "fuse_file_info.padding3",
-        span_of!(FileInfo, padding3).start,
-        u32::MAX,
-    );
+    bit("fuse_file_info.padding", span_of!(FileInfo, bits).start, !used);
+    bit("fuse_file_info.padding2", span_of!(FileInfo, padding2).start, u32::MAX);
+    bit("fuse_file_info.padding3", span_of!(FileInfo, padding3).start, u32::MAX);
     let conn = span_of!(ConnInfo, bits).start;
-    bit(
-        "fuse_conn_info.no_interrupt",
-        conn,
-        public::CONN_NO_INTERRUPT,
-    );
+    bit("fuse_conn_info.no_interrupt", conn, public::CONN_NO_INTERRUPT);
     bit("fuse_conn_info.padding", conn, !public::CONN_NO_INTERRUPT);
 }
 

@@ -108,8 +108,11 @@ pub fn hold(path: &Path, value: &str) -> Result<(), String> {
 fn try_hold(path: &Path, value: &str) -> io::Result<()> {
     let memo = memo_of(path);
     loop {
-        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&memo)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && file.metadata()?.nlink() > 0 {
+        let file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&memo)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+            && file.metadata()?.nlink() > 0
+        {
             // The first, or the memo of processes that were all killed: then
             // it still has the value to go back to.
             if file.metadata()?.len() == 0 {
@@ -134,7 +137,8 @@ fn memo_of(path: &Path) -> PathBuf {
 /// notices our end by the end of its input. `setsid`: a Ctrl-C is not for it.
 fn restore_at_exit(path: &Path, memo: &Path, lock: File) -> io::Result<()> {
     static KEPT: std::sync::Mutex<Vec<Child>> = std::sync::Mutex::new(Vec::new());
-    const SCRIPT: &str = "cat >/dev/null; if flock -n -x 1; then cat \"$1\" >\"$2\"; rm -f \"$1\"; fi";
+    const SCRIPT: &str =
+        "cat >/dev/null; if flock -n -x 1; then cat \"$1\" >\"$2\"; rm -f \"$1\"; fi";
     let child = Command::new("setsid")
         .args(["sh", "-c", SCRIPT, "restore"])
         .args([memo, path])

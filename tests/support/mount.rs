@@ -44,7 +44,13 @@ impl Server {
         );
         let program = directory.join(program);
         assert!(program.exists(), "{} is not built: run `ninja -C build`", program.display());
-        Server { program, args: Vec::new(), options: Vec::new(), env: Vec::new(), wrapper: Vec::new() }
+        Server {
+            program,
+            args: Vec::new(),
+            options: Vec::new(),
+            env: Vec::new(),
+            wrapper: Vec::new(),
+        }
     }
 
     /// A program (with arguments) that execs the filesystem, such as prlimit.
@@ -104,10 +110,7 @@ impl Server {
         let (events_in, events) = channel();
         let output = BufReader::new(child.stdout.take().expect("piped"));
         thread::spawn(move || sort_output(output, answers_in, events_in));
-        let control = Control {
-            input: child.stdin.take().expect("piped"),
-            answers,
-        };
+        let control = Control { input: child.stdin.take().expect("piped"), answers };
         let pid = child.id();
         Mount::new(dir, pid, on, Some(child), Some(control), events)
     }
@@ -442,7 +445,11 @@ fn umount(mountpoint: &Path) -> Result<(), Errno> {
     match rustix::mount::unmount(mountpoint, UnmountFlags::empty()) {
         Err(Errno::PERM) => {
             let status = Command::new("fusermount3").arg("-u").arg(mountpoint).status();
-            if status.is_ok_and(|s| s.success()) { Ok(()) } else { Err(Errno::BUSY) }
+            if status.is_ok_and(|s| s.success()) {
+                Ok(())
+            } else {
+                Err(Errno::BUSY)
+            }
         }
         other => other,
     }

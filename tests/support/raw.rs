@@ -38,7 +38,11 @@ pub fn ioctl(fd: impl AsFd, request: u32, argument: usize) -> Result<i64, Errno>
 }
 
 /// An ioctl that reads or writes `N` bytes.
-pub fn ioctl_data<const N: usize>(fd: impl AsFd, request: u32, data: &mut [u8; N]) -> Result<i64, Errno> {
+pub fn ioctl_data<const N: usize>(
+    fd: impl AsFd,
+    request: u32,
+    data: &mut [u8; N],
+) -> Result<i64, Errno> {
     assert!((request >> 16) as usize & 0x3fff == N, "the request says how much it moves");
     let fd = fd.as_fd().as_raw_fd();
     // SAFETY: `data` is as long as the request says, checked above.
@@ -63,7 +67,13 @@ pub fn fcntl_lock(fd: impl AsFd, command: i32, lock: &mut libc::flock) -> Result
 
 /// The description of a lock from `start` on; `length` 0: to the end.
 pub fn lock_of(kind: i32, start: i64, length: i64) -> libc::flock {
-    libc::flock { l_type: kind as i16, l_whence: libc::SEEK_SET as i16, l_start: start, l_len: length, l_pid: 0 }
+    libc::flock {
+        l_type: kind as i16,
+        l_whence: libc::SEEK_SET as i16,
+        l_start: start,
+        l_len: length,
+        l_pid: 0,
+    }
 }
 
 /// A signal that only interrupts: its handler does nothing, and system calls

@@ -23,7 +23,6 @@
 
 use super::Engine;
 use crate::abi::kernel::{InHeader, Opcode, OutHeader, UringReqHeader};
-use crate::abi::public::Req;
 use crate::errno::{Errno, Result};
 use crate::session::request::{Request, Turn};
 use crate::sys::memory::Map;
@@ -173,7 +172,8 @@ impl Entry {
         // SAFETY: delivered, so this thread owns the entry.
         let this = unsafe { &mut *self.pointer().as_ptr() };
         this.commit_id = this.header.ent.commit_id;
-        InHeader::read_from_prefix(&this.header.in_out).map_or_else(|_| InHeader::new_zeroed(), |(header, _)| header)
+        InHeader::read_from_prefix(&this.header.in_out)
+            .map_or_else(|_| InHeader::new_zeroed(), |(header, _)| header)
     }
 
     /// Puts the received request into its slot.
@@ -251,9 +251,10 @@ impl Entry {
         }
     }
 
-    /// The pointer that C has.
-    pub fn as_c(&self) -> Req {
-        self.request.as_c()
+    /// The answer's header, for the log.
+    pub fn answer(&self) -> OutHeader {
+        OutHeader::read_from_prefix(&self.header.in_out)
+            .map_or_else(|_| OutHeader::new_zeroed(), |(header, _)| header)
     }
 
     /// Counts a commit.

@@ -164,7 +164,10 @@ impl Keeper {
         while let Some(completion) = self.ring.next() {
             match (completion.token, completion.result) {
                 (Token::Entry(entry), result) if result < 0 && result != -libc::EAGAIN => {
-                    self.engine.queue(Entry::from_pointer(entry)).available.fetch_sub(1, Ordering::SeqCst);
+                    self.engine
+                        .queue(Entry::from_pointer(entry))
+                        .available
+                        .fetch_sub(1, Ordering::SeqCst);
                     return Err(Errno(-result));
                 }
                 _ => early.push(completion),
@@ -191,7 +194,8 @@ impl Keeper {
                 self.ring.submit_and_wait()?;
             } else {
                 let now = Instant::now();
-                self.ring.submit_and_wait_for(next_look.saturating_duration_since(now).min(TICK))?;
+                self.ring
+                    .submit_and_wait_for(next_look.saturating_duration_since(now).min(TICK))?;
             }
             while let Some(completion) = self.ring.next() {
                 self.completed(completion.token, completion.result)?;
@@ -228,7 +232,9 @@ impl Keeper {
                 self.ring.push(&sqe::poll(self.engine.bell.as_raw_fd(), Token::Wake))?;
             }
             // The thread is gone; another will serve the request.
-            Token::HandOverSent(entry) if result < 0 => self.hand_over(Entry::from_pointer(entry))?,
+            Token::HandOverSent(entry) if result < 0 => {
+                self.hand_over(Entry::from_pointer(entry))?
+            }
             _ => {}
         }
         Ok(())
@@ -264,7 +270,9 @@ impl Keeper {
         if self.engine.shape == LoopShape::Serial {
             let target = self.engine.workers.lock().first().cloned();
             return match target.map(|worker| worker.ring_fd.load(Ordering::SeqCst)) {
-                Some(ring) if ring >= 0 => self.send(ring, Token::HandedOver(entry.pointer()), entry),
+                Some(ring) if ring >= 0 => {
+                    self.send(ring, Token::HandedOver(entry.pointer()), entry)
+                }
                 // The loop has returned; the request waits for another one.
                 _ => Ok(()),
             };
@@ -309,7 +317,11 @@ impl Keeper {
     /// Whether a thread of `queue` runs a callback, or is about to, that it did
     /// not run at the last look.
     fn is_quickly_busy(&self, queue: u16) -> bool {
-        self.engine.workers.lock().iter().any(|worker| worker.serves(queue) && worker.is_quickly_busy())
+        self.engine
+            .workers
+            .lock()
+            .iter()
+            .any(|worker| worker.serves(queue) && worker.is_quickly_busy())
     }
 
     fn send(&mut self, ring: i32, message: Token, entry: &Entry) -> Result<()> {

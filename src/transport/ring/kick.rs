@@ -76,7 +76,8 @@ impl Kicks {
         match header.opcode {
             NOTIFY_REPLY => header.unique & NUMBERS != 0,
             STATFS => {
-                self.prodding.load(Ordering::SeqCst) && self.prodders.lock().contains(&(header.pid as i32))
+                self.prodding.load(Ordering::SeqCst)
+                    && self.prodders.lock().contains(&(header.pid as i32))
             }
             _ => false,
         }
@@ -160,7 +161,9 @@ impl Engine {
     /// A regular file that was used lately, best on `queue`.
     fn known_file(&self, queue: u16) -> Option<u64> {
         let own = std::iter::once(&self.queues[queue as usize]);
-        own.chain(&self.queues).map(|queue| queue.file.load(Ordering::Relaxed)).find(|&nodeid| nodeid != 0)
+        own.chain(&self.queues)
+            .map(|queue| queue.file.load(Ordering::Relaxed))
+            .find(|&nodeid| nodeid != 0)
     }
 
     /// Lets processes make requests until they bring nothing. One is enough,
@@ -196,7 +199,10 @@ impl Engine {
                 stuck = 0;
             }
             pause();
-            let (calls_now, brought_now) = (prodders.iter().map(|prodder| u64::from(prodder.calls())).sum::<u64>(), brought_so_far());
+            let (calls_now, brought_now) = (
+                prodders.iter().map(|prodder| u64::from(prodder.calls())).sum::<u64>(),
+                brought_so_far(),
+            );
             if brought_now != brought {
                 (in_vain, stuck) = (0, 0);
             } else if calls_now != calls {

@@ -132,9 +132,11 @@ struct Counters {
 /// Why the kernel did not offer rings in INIT, with what to do about it.
 pub fn why_not_offered() -> String {
     match std::fs::read_to_string("/sys/module/fuse/parameters/enable_uring") {
-        Ok(value) if value.trim() == "N" => "the kernel's rings are switched off; root can switch them on \
+        Ok(value) if value.trim() == "N" => {
+            "the kernel's rings are switched off; root can switch them on \
              for new mounts: echo Y > /sys/module/fuse/parameters/enable_uring"
-            .into(),
+                .into()
+        }
         Ok(_) => "the kernel did not offer rings for this mount".into(),
         Err(_) => format!(
             "the kernel ({}) has no FUSE over io_uring (Linux 6.14 with CONFIG_FUSE_IO_URING has)",
@@ -146,11 +148,16 @@ pub fn why_not_offered() -> String {
 impl Engine {
     /// Prepares rings for `session`: everything that can fail, before the
     /// kernel is told. `Err` says why there will be none.
-    pub fn new(session: &Session, shape: LoopShape, payload_len: usize) -> std::result::Result<Arc<Self>, String> {
+    pub fn new(
+        session: &Session,
+        shape: LoopShape,
+        payload_len: usize,
+    ) -> std::result::Result<Arc<Self>, String> {
         let Some(session) = session.share() else {
             return Err("the session is being destroyed".into());
         };
-        let queues = cpus::possible().map_err(|errno| format!("cannot tell the number of CPUs: {errno}"))?;
+        let queues =
+            cpus::possible().map_err(|errno| format!("cannot tell the number of CPUs: {errno}"))?;
         let fuse_fd = session.fd();
         let max = match shape {
             LoopShape::Threads { max } => max,
@@ -399,7 +406,8 @@ impl Engine {
         let entries = self.entries.lock();
         stats.entries = entries.len() as u64;
         stats.ring_requests = entries.iter().map(|entry| entry.entry().request.served()).sum();
-        stats.parked = entries.iter().filter(|entry| entry.entry().request.is_parked()).count() as u64;
+        stats.parked =
+            entries.iter().filter(|entry| entry.entry().request.is_parked()).count() as u64;
         drop(entries);
         stats.threads = self.workers.lock().len() as u64;
         stats.threads_peak = self.counters.workers_peak.load(Ordering::Relaxed);
@@ -414,10 +422,16 @@ impl Engine {
 fn why_not_possible(errno: Errno) -> String {
     match errno.0 {
         libc::EPERM | libc::EACCES => {
-            let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
+            let sysctl =
+                std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
             match sysctl.trim() {
-                "" | "0" => "io_uring is forbidden to this process (a seccomp filter or security module)".into(),
-                value => format!("io_uring is switched off (sysctl kernel.io_uring_disabled = {value})"),
+                "" | "0" => {
+                    "io_uring is forbidden to this process (a seccomp filter or security module)"
+                        .into()
+                }
+                value => {
+                    format!("io_uring is switched off (sysctl kernel.io_uring_disabled = {value})")
+                }
             }
         }
         libc::ENOSYS => "io_uring is not there (kernel without it, or a seccomp filter)".into(),
@@ -460,7 +474,7 @@ pub fn payload(req: &Request) -> (*mut u8, usize) {
 /// when the callback returns, or by the keeper if it goes on for long.
 fn complete(entry: &Entry) {
     let engine = entry.engine();
-    engine.session.trace_answer(&entry.request, 0, 0);
+    engine.session.trace_answer(&entry.request, entry.answer());
     if entry.request.finish() {
         engine.counters.foreign_answers.fetch_add(1, Ordering::Relaxed);
         engine.push_answer(entry);

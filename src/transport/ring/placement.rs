@@ -95,7 +95,8 @@ impl Engine {
         if placement.looks.fetch_add(1, Ordering::Relaxed) % interval != 0 {
             return;
         }
-        let handlers: Vec<i32> = self.workers.lock().iter().filter_map(|worker| worker.tid()).collect();
+        let handlers: Vec<i32> =
+            self.workers.lock().iter().filter_map(|worker| worker.tid()).collect();
         let children: Option<Vec<i32>> =
             handlers.iter().try_fold(Vec::new(), |mut all: Vec<i32>, &tid| {
                 all.extend(thread::children(tid)?);
@@ -149,7 +150,8 @@ impl Engine {
         let Some(own) = self.placement.own else {
             return;
         };
-        let handlers: Vec<i32> = self.workers.lock().iter().filter_map(|worker| worker.tid()).collect();
+        let handlers: Vec<i32> =
+            self.workers.lock().iter().filter_map(|worker| worker.tid()).collect();
         for tid in handlers.into_iter().chain(started) {
             // Who has bound itself to several CPUs meant it.
             if CpuSet::of(tid).is_ok_and(|set| set.count() == 1) {

@@ -176,7 +176,12 @@ impl SerialLoop {
 
     /// Serves what `/dev/fuse` has: forgets, interrupts, and requests from
     /// before the rings.
-    fn read_device(&mut self, engine: &Engine, buffer: &mut [u8], mut slot: OwnedSlot) -> Result<OwnedSlot> {
+    fn read_device(
+        &mut self,
+        engine: &Engine,
+        buffer: &mut [u8],
+        mut slot: OwnedSlot,
+    ) -> Result<OwnedSlot> {
         let session = &engine.session;
         while !session.exited() {
             match dev::receive(session, engine.fuse_fd, buffer) {

@@ -105,7 +105,9 @@ pub fn commit(entry: &Entry) -> Entry128 {
 fn set_len(sqe: &mut Entry128, len: u32) {
     // SAFETY: an SQE is 128 bytes of plain data, and `len` a u32 at offset 24
     // of every one of them (io_uring's uapi).
-    unsafe { std::ptr::from_mut(sqe).cast::<u8>().add(LEN_OFFSET).cast::<u32>().write_unaligned(len) };
+    unsafe {
+        std::ptr::from_mut(sqe).cast::<u8>().add(LEN_OFFSET).cast::<u32>().write_unaligned(len)
+    };
 }
 
 /// Posts `message` on the ring `target`; `sent` tells this ring how it went.
@@ -118,5 +120,8 @@ pub fn message(target: RawFd, message: Token, sent: Token) -> Entry128 {
 
 /// Completes once when `fd` is readable.
 pub fn poll(fd: RawFd, token: Token) -> Entry128 {
-    opcode::PollAdd::new(types::Fd(fd), libc::POLLIN as u32).build().user_data(token.encode()).into()
+    opcode::PollAdd::new(types::Fd(fd), libc::POLLIN as u32)
+        .build()
+        .user_data(token.encode())
+        .into()
 }

@@ -53,7 +53,9 @@ impl Watch {
         for worker in &workers {
             let looks = worker.looks_in_same_callback();
             if looks > 0 {
-                findings.held_up.extend(worker.current().filter(|entry| entry.request.take_held_up()));
+                findings
+                    .held_up
+                    .extend(worker.current().filter(|entry| entry.request.take_held_up()));
             }
             let Some(queue) = worker.queue() else { continue };
             let dry = engine.queues[queue].available.load(Ordering::SeqCst) <= 0;

@@ -7,7 +7,6 @@
 //! went on after its answer), the thread registers another one if the queue has
 //! none left, and otherwise waits as a spare for what the keeper hands it.
 
-
 use super::entry::Entry;
 use super::gate::Activity;
 use super::placement::Place;
@@ -108,7 +107,8 @@ impl Worker {
     /// last look did not see.
     pub fn is_quickly_busy(&self) -> bool {
         let sequence = self.activity.sequence();
-        self.expecting.load(Ordering::SeqCst) || (sequence % 2 == 1 && sequence != self.seen.load(Ordering::Relaxed))
+        self.expecting.load(Ordering::SeqCst)
+            || (sequence % 2 == 1 && sequence != self.seen.load(Ordering::Relaxed))
     }
 
     /// Whether the kernel has the thread asleep, rather than running or waiting
@@ -153,7 +153,10 @@ impl Engine {
             entry.request.take_answered(turn);
             return Served::Answered;
         }
-        if matches!(Opcode::from_wire(header.opcode), Some(Opcode::Read | Opcode::Write | Opcode::Open)) {
+        if matches!(
+            Opcode::from_wire(header.opcode),
+            Some(Opcode::Read | Opcode::Write | Opcode::Open)
+        ) {
             self.queue(entry).file.store(header.nodeid, Ordering::Relaxed);
         }
         let permit = self.permit();
@@ -230,7 +233,8 @@ impl<'a> Thread<'a> {
             }
         };
         worker.runs_here(ring.as_raw_fd());
-        let mut this = Self { engine, worker, ring, waiting: VecDeque::new(), place: Place::default() };
+        let mut this =
+            Self { engine, worker, ring, waiting: VecDeque::new(), place: Place::default() };
         match beginning {
             Beginning::Serve(entry) => {
                 this.pin(entry.queue());
@@ -260,7 +264,9 @@ impl<'a> Thread<'a> {
             self.ring.submit_and_wait()?;
             while let Some(completion) = self.ring.next() {
                 match completion.token {
-                    Token::Entry(entry) => self.arrived(Entry::from_pointer(entry), completion.result)?,
+                    Token::Entry(entry) => {
+                        self.arrived(Entry::from_pointer(entry), completion.result)?
+                    }
                     Token::HandedOver(entry) => {
                         let entry = Entry::from_pointer(entry);
                         self.pin(entry.queue());
@@ -361,7 +367,9 @@ impl Engine {
     pub(super) fn lost(&self, entry: &Entry, result: i32) {
         self.queue(entry).available.fetch_sub(1, Ordering::SeqCst);
         match -result {
-            libc::ENOTCONN | libc::ECONNABORTED | libc::ECANCELED | libc::ENODEV => self.disconnected(),
+            libc::ENOTCONN | libc::ECONNABORTED | libc::ECANCELED | libc::ENODEV => {
+                self.disconnected()
+            }
             errno => {
                 crate::log_error!(
                     "ringfuse: queue {}: the kernel refused a ring command: {}",
@@ -395,4 +403,3 @@ impl Engine {
         self.workers.lock().retain(|other| !Arc::ptr_eq(other, worker));
     }
 }
-
