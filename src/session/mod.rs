@@ -99,6 +99,8 @@ pub struct Session {
     /// NOTIFY_RETRIEVEs that wait for their data.
     retrievals: notify::Retrievals,
     engine: Mutex<Option<Arc<Engine>>>,
+    /// Engines whose rings have ended.
+    retired: Mutex<Vec<Arc<Engine>>>,
     serving: AtomicU32,
     reasons: Mutex<Vec<Box<CStr>>>,
     this: Weak<Session>,
@@ -145,6 +147,7 @@ impl Session {
             interrupts: Interrupts::default(),
             retrievals: Default::default(),
             engine: Mutex::new(None),
+            retired: Mutex::default(),
             serving: AtomicU32::new(0),
             reasons: Mutex::default(),
             this: this.clone(),
@@ -313,16 +316,19 @@ impl Session {
         self.engine.lock().clone()
     }
 
+    /// Ends the rings. Their memory stays: requests in it may still be answered.
     fn stop_engine(&self) {
-        if let Some(engine) = self.engine() {
+        let engine = self.engine.lock().take();
+        if let Some(engine) = engine {
             engine.stop();
+            self.retired.lock().push(engine);
         }
     }
 
     /// Ends everything; the session may be freed afterwards.
     pub fn destroy(&self) {
         self.stop_engine();
-        *self.engine.lock() = None;
+        self.retired.lock().clear();
         if self.initialized.swap(false, Ordering::AcqRel) {
             self.call_destroy();
         }

@@ -93,7 +93,7 @@ impl Session {
             dev_requests: self.slots.served(),
             ..Stats::default()
         };
-        if let Some(engine) = self.engine() {
+        if let Some(engine) = self.engine().or_else(|| self.retired.lock().last().cloned()) {
             engine.fill_stats(&mut stats);
         }
         stats
