@@ -61,18 +61,26 @@ for name in http_proxy https_proxy no_proxy; do
     [ -z "${!name:-}" ] || proxies+=("$name=${!name}")
 done
 
-say "Running there: $command"
-# The shell below runs in a mount and process namespace of its own.
-unshare --mount --pid --fork --kill-child bash -euc '
-    root=$1 command=$2
+# Runs in a mount and process namespace of its own.
+inside() {
+    local root=$1 command=$2 mountpoint
     shift 2
+    # FUSE mounts of others, which would live as long as this namespace.
+    awk '{ for (i = 7; $i != "-"; i++); if ($(i + 1) ~ /^fuse(blk)?(\.|$)/) print $5 }' /proc/self/mountinfo |
+        while read -r mountpoint; do
+            timeout 10 umount -lic "$(printf %b "$mountpoint")"
+        done
     mount --bind "$root" "$root"
     mount --rbind /dev "$root/dev"
     mount --rbind /sys "$root/sys"
     mount -t proc proc "$root/proc"
     exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb "$@" \
         chroot "$root" bash -c "cd /root/ringfuse && $command"
-' chroot.sh "$root" "$command" ${proxies[@]+"${proxies[@]}"} && status=0 || status=$?
+}
+
+say "Running there: $command"
+unshare --mount --pid --fork --kill-child bash -euc "$(declare -f inside); inside \"\$@\"" \
+    chroot.sh "$root" "$command" ${proxies[@]+"${proxies[@]}"} && status=0 || status=$?
 [ "$status" = 0 ] || die "failed in the bare root with status $status; it is still in $root"
 rm -rf --one-file-system "$root"
 say "Worked on a bare Debian 13: $command"

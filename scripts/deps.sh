@@ -77,6 +77,14 @@ Install them and run make again:
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
+check_device() {
+    [ -e /dev/fuse ] || modprobe fuse 2>/dev/null || true
+    [ -e /dev/fuse ] || die "no /dev/fuse here: this kernel or container has no FUSE (as root: modprobe fuse)"
+    if ! { : <>/dev/fuse; } 2>/dev/null; then
+        die "$(id -un) may not open /dev/fuse ($(stat -c '%A, owner %U' /dev/fuse)): run 'make demo' as root, or have root run: chmod 666 /dev/fuse"
+    fi
+}
+
 c_header() { echo "#include <$1>" | cc -E - >/dev/null 2>&1; }
 
 check_rust
@@ -89,6 +97,7 @@ need pkg-config has pkg-config
 case ${1:-build} in
 build) ;;
 demo)
+    check_device
     need fuse3 has fusermount3
     need mount has umount
     ;;

@@ -166,6 +166,7 @@ fn rehearse(seed: u64, count: usize, scratch: &Path) -> Vec<Op> {
     fs::create_dir_all(stage.join("top")).expect("room on tmpfs");
     let mut client = Client::new(&stage, "top", Cache::Nothing);
     let plan = generate(seed, count, |op| !client.run(op).starts_with(FAILED));
+    tree::read(&stage, false); // for its side effect on the modes
     fs::remove_dir_all(&stage).expect("the rehearsal's files can be removed");
     plan
 }

@@ -15,6 +15,7 @@ const ENOENT: i64 = -(libc::ENOENT as i64);
 /// A file whose data and attributes the kernel keeps.
 fn cached(fs: &Mount, name: &str, contents: &str) -> File {
     fs::write(fs.at(name), contents).expect("write");
+    fs.trace.wait("release"); // which comes after the writer's close
     let file = File::open(fs.at(name)).expect("open");
     assert_eq!(text(&file), contents);
     fs.trace.take();

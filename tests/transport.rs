@@ -59,6 +59,15 @@ fn refused() {
 }
 
 #[test]
+fn a_small_max_write_leaves_room_for_attributes() {
+    if possible() {
+        let small = || Server::new("trace_ll").option("max_write=8192");
+        check(small(), Transport::Dev, "max_write");
+        check(Server::new("trace_ll").option("max_write=131072"), Transport::Ring, "");
+    }
+}
+
+#[test]
 fn queue_depths() {
     if possible() {
         for depth in ["1", "4", "32"] {

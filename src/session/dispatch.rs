@@ -285,11 +285,10 @@ fn forget(session: &Session, req: &Request, entries: &[ForgetOne], batch: bool) 
             // Each gets a request of its own, as each ends with fuse_reply_none.
             let header = InHeader { opcode: Opcode::Forget as u32, ..InHeader::new_zeroed() };
             for one in entries {
-                let mut single = Request::empty();
-                single.begin(session, transport::Route::None, &header);
-                // SAFETY: the filesystem's own function. A FORGET is ended in
-                // its callback: there is no answer to wait for.
-                unsafe { forget(single.as_c(), one.nodeid, one.nlookup) };
+                transport::dev::with_slot(session, &header, |single| {
+                    // SAFETY: the filesystem's own function.
+                    unsafe { forget(single.as_c(), one.nodeid, one.nlookup) };
+                });
             }
             transport::no_answer(req);
         }

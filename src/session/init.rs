@@ -30,6 +30,10 @@ const OLD_MAX_PAGES: usize = 32;
 /// What a receive buffer holds beside the data.
 const BUFFER_HEADER: usize = 4096;
 
+/// What a ring's payload must hold whatever `max_write` is: the largest extended
+/// attribute with its name.
+const SMALLEST_PAYLOAD: usize = 64 * 1024 + BUFFER_HEADER;
+
 /// Bytes of a receive buffer before INIT.
 pub fn default_buffer_size() -> usize {
     DEFAULT_MAX_PAGES * sys::page_size() + BUFFER_HEADER
@@ -320,6 +324,12 @@ fn choose_rings(
     }
     if !offered {
         return Err(ring::why_not_offered());
+    }
+    if payload < SMALLEST_PAYLOAD {
+        return Err(format!(
+            "max_write is {} bytes, and rings would limit extended attributes and ioctls to little more",
+            session.negotiated().conn.max_write
+        ));
     }
     ring::Engine::new(session, shape, payload)
 }

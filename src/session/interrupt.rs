@@ -9,27 +9,30 @@ use super::request::Request;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// Interrupts that wait for their request, at most; older ones are dropped:
 /// theirs was most likely answered before the interrupt was read.
 const REMEMBERED: usize = 128;
+/// And for how long.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The session's early interrupts.
 #[derive(Default)]
 pub struct Interrupts {
-    early: Mutex<VecDeque<u64>>,
+    early: Mutex<VecDeque<(u64, Instant)>>,
     count: AtomicUsize,
 }
 
 impl Interrupts {
-    /// Remembers the interrupt of request `unique`. Returns one that must give
-    /// way, if there are too many.
-    pub fn remember(&self, unique: u64) -> Option<u64> {
+    /// Remembers the interrupt of request `unique`.
+    pub fn remember(&self, unique: u64) {
         let mut early = self.early.lock();
-        let dropped = if early.len() == REMEMBERED { early.pop_front() } else { None };
-        early.push_back(unique);
-        self.count.store(early.len(), Ordering::Release);
-        dropped
+        if early.len() == REMEMBERED {
+            early.pop_front();
+        }
+        early.push_back((unique, Instant::now()));
+        self.count.store(early.len(), Ordering::SeqCst);
     }
 
     /// Called with every request that arrives; cheap while nothing is remembered.
@@ -42,11 +45,12 @@ impl Interrupts {
     /// Forgets the interrupt of `unique`; whether there was one.
     pub fn forget(&self, unique: u64) -> bool {
         let mut early = self.early.lock();
-        let Some(at) = early.iter().position(|&other| other == unique) else {
-            return false;
-        };
-        early.remove(at);
+        early.retain(|(_, since)| since.elapsed() < PATIENCE);
+        let at = early.iter().position(|&(other, _)| other == unique);
+        if let Some(at) = at {
+            early.remove(at);
+        }
         self.count.store(early.len(), Ordering::Release);
-        true
+        at.is_some()
     }
 }

@@ -84,6 +84,8 @@ pub struct Session {
     /// Wakes a single-threaded loop out of its read.
     alarm: Mutex<Option<Arc<Alarm>>>,
     alarm_pointer: AtomicPtr<Alarm>,
+    /// Whether the single-threaded loop is in its read.
+    reading: AtomicBool,
     /// Threads that are about to use `alarm_pointer`.
     ringing: AtomicUsize,
     shape: Mutex<Option<LoopShape>>,
@@ -136,6 +138,7 @@ impl Session {
             wakeup,
             alarm: Mutex::new(None),
             alarm_pointer: AtomicPtr::default(),
+            reading: AtomicBool::new(false),
             ringing: AtomicUsize::new(0),
             shape: Mutex::new(None),
             negotiated: Default::default(),
@@ -248,9 +251,11 @@ impl Session {
         self.exited.store(true, Ordering::SeqCst);
         self.wakeup.signal();
         self.ringing.fetch_add(1, Ordering::SeqCst);
-        // SAFETY: the alarm is in an Arc of ours; whoever replaces it has set the
-        // pointer to null and waited for `ringing` to be 0.
-        unsafe { crate::sys::wake::ring_alarm(self.alarm_pointer.load(Ordering::SeqCst)) };
+        if self.reading.load(Ordering::SeqCst) {
+            // SAFETY: the alarm is in an Arc of ours; whoever replaces it has set
+            // the pointer to null and waited for `ringing` to be 0.
+            unsafe { crate::sys::wake::ring_alarm(self.alarm_pointer.load(Ordering::SeqCst)) };
+        }
         self.ringing.fetch_sub(1, Ordering::SeqCst);
     }
 
@@ -291,14 +296,21 @@ impl Session {
 
     /// Lets [`Session::exit`] wake the calling thread out of a blocking read,
     /// until the guard is dropped.
-    pub fn wake_me_on_exit(&self) -> Result<AlarmGuard<'_>> {
-        let alarm = Arc::new(Alarm::for_this_thread()?);
-        *self.alarm.lock() = Some(alarm.clone());
-        self.alarm_pointer.store(Arc::as_ptr(&alarm).cast_mut(), Ordering::SeqCst);
-        if self.exited() {
-            alarm.ring();
+    pub fn wake_me_on_exit(&self) -> AlarmGuard<'_> {
+        match Alarm::for_this_thread() {
+            Ok(alarm) => {
+                let alarm = Arc::new(alarm);
+                *self.alarm.lock() = Some(alarm.clone());
+                self.alarm_pointer.store(Arc::as_ptr(&alarm).cast_mut(), Ordering::SeqCst);
+                AlarmGuard { session: self, alarm: Some(alarm) }
+            }
+            Err(errno) => {
+                crate::log_warning!(
+                    "fuse: no timer ({errno}): fuse_session_exit() takes effect at the next request"
+                );
+                AlarmGuard { session: self, alarm: None }
+            }
         }
-        Ok(AlarmGuard { session: self, alarm })
     }
 
     /// The loop that serves the session now, if the library owns one.
@@ -373,8 +385,20 @@ impl Session {
 /// See [`Session::wake_me_on_exit`].
 pub struct AlarmGuard<'a> {
     session: &'a Session,
-    /// The calling thread's alarm.
-    pub alarm: Arc<Alarm>,
+    alarm: Option<Arc<Alarm>>,
+}
+
+impl AlarmGuard<'_> {
+    /// Runs `read`, out of which [`Session::exit`] wakes the thread. `None` if the
+    /// session was asked to exit before or meanwhile: what was read is not to be
+    /// served. No signal comes outside of `read`.
+    fn reading<T>(&self, read: impl FnOnce() -> T) -> Option<T> {
+        let session = self.session;
+        session.reading.store(true, Ordering::SeqCst);
+        let result = (!session.exited()).then(read);
+        session.reading.store(false, Ordering::SeqCst);
+        result.filter(|_| !session.exited())
+    }
 }
 
 impl Drop for AlarmGuard<'_> {
@@ -383,7 +407,9 @@ impl Drop for AlarmGuard<'_> {
         while self.session.ringing.load(Ordering::SeqCst) != 0 {
             std::thread::yield_now();
         }
-        self.alarm.silence();
+        if let Some(alarm) = &self.alarm {
+            alarm.silence();
+        }
     }
 }
 

@@ -110,16 +110,17 @@ impl Session {
         flags: u32,
     ) -> Result<()> {
         // SAFETY: the caller's promise.
-        let (size, buffer) = unsafe { (crate::buf::size(bufv), (*bufv).buf[0]) };
+        let (size, buffer_flags, mem) =
+            unsafe { (crate::buf::size(bufv), (*bufv).buf[0].flags, (*bufv).buf[0].mem) };
         let out =
             NotifyStoreOut { nodeid: ino, offset: offset as u64, size: size as u32, padding: 0 };
         let send = |data: &[u8]| {
             self.notify(notify::STORE, 15, &[IoSlice::new(out.as_bytes()), IoSlice::new(data)])
         };
         // SAFETY: the caller's promise.
-        if unsafe { (*bufv).count == 1 && (*bufv).off == 0 } && buffer.flags & BUF_IS_FD == 0 {
+        if unsafe { (*bufv).count == 1 && (*bufv).off == 0 } && buffer_flags & BUF_IS_FD == 0 {
             // SAFETY: the caller's promise: `mem` holds `size` bytes.
-            return send(unsafe { std::slice::from_raw_parts(buffer.mem.cast(), size) });
+            return send(unsafe { std::slice::from_raw_parts(mem.cast(), size) });
         }
         let mut memory: Vec<u8> = Vec::new();
         memory.try_reserve_exact(size).map_err(|_| Errno(libc::ENOMEM))?;

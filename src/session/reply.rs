@@ -132,6 +132,9 @@ pub fn opened(req: &Request, file: &OpenedFile) -> Result<()> {
 
 /// Bytes written.
 pub fn written(req: &Request, count: usize) -> Result<()> {
+    if req.opcode() == Some(Opcode::CopyFileRange64) {
+        return one(req, &CopyFileRangeOut { bytes_copied: count as u64 });
+    }
     one(req, &WriteOut { size: count as u32, padding: 0 })
 }
 

@@ -42,6 +42,22 @@ mod state {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn(u64);
 
+/// A turn that other threads can read.
+#[derive(Default)]
+pub struct SharedTurn(AtomicU64);
+
+impl SharedTurn {
+    /// Shows `turn`.
+    pub fn set(&self, Turn(turn): Turn) {
+        self.0.store(turn, Ordering::Release);
+    }
+
+    /// The turn shown last.
+    pub fn get(&self) -> Turn {
+        Turn(self.0.load(Ordering::Acquire))
+    }
+}
+
 /// What the filesystem wants to be called when the request is interrupted.
 #[derive(Clone, Copy)]
 struct InterruptHook {
@@ -137,7 +153,8 @@ impl Request {
     /// Ends the callback's part in `turn`: true if the answer is not there yet,
     /// so that the slot now belongs to whoever answers.
     pub fn park(&self, Turn(turn): Turn) -> bool {
-        self.change(turn | state::HANDLING, turn | state::PARKED)
+        self.state.load(Ordering::Acquire) == turn | state::HANDLING
+            && self.change(turn | state::HANDLING, turn | state::PARKED)
     }
 
     /// Marks the request answered: true if its callback has returned already,
@@ -152,19 +169,16 @@ impl Request {
         }
         self.unique.store(0, Ordering::Relaxed);
         let turn = self.state.load(Ordering::Relaxed) & !state::MASK;
-        self.state.swap(turn | state::ANSWERED, Ordering::AcqRel) & state::MASK == state::PARKED
+        // ANSWERED means that the callback still runs: nobody but the caller
+        // may take the slot of one that has returned.
+        !self.change(turn | state::HANDLING, turn | state::ANSWERED)
+            && self.change(turn | state::PARKED, turn | state::TAKEN)
     }
 
     /// Takes the slot if it was answered in `turn`: true for exactly one of those
     /// who try.
     pub fn take_answered(&self, Turn(turn): Turn) -> bool {
         self.change(turn | state::ANSWERED, turn | state::TAKEN)
-    }
-
-    /// Takes the slot if it is answered and its callback has not returned.
-    pub fn take_held_up(&self) -> bool {
-        let turn = self.state.load(Ordering::Acquire) & !state::MASK;
-        self.take_answered(Turn(turn))
     }
 
     /// The session this request belongs to.

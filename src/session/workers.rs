@@ -11,6 +11,7 @@
 
 use super::{LoopShape, Session};
 use crate::abi::kernel::Opcode;
+use crate::abi::public::{layout, Layout};
 use crate::errno::{Errno, Result};
 use crate::sys::fd;
 use crate::sys::memory::Buffer;
@@ -42,7 +43,7 @@ impl<'a> Looping<'a> {
     fn start(session: &'a Session, shape: LoopShape) -> Self {
         session.set_shape(Some(shape));
         if let Some(engine) = session.engine() {
-            engine.resume();
+            engine.resume(shape);
         }
         Self(session)
     }
@@ -62,21 +63,41 @@ impl Drop for Looping<'_> {
 /// the signal that ended it, or a negative errno.
 pub fn run_serial(session: &Arc<Session>) -> i32 {
     let _looping = Looping::start(session, LoopShape::Serial);
-    if let Err(errno) = serial(session) {
+    if let Some(engine) = session.engine().filter(|engine| !engine.is_serial()) {
+        // INIT came in a loop with threads, and the rings are theirs. They go on,
+        // one callback at a time.
+        let one = Threads { clone_fd: false, max_idle: None, max: 1, explicit: true };
+        drop(engine);
+        serve_with_pool(session, one);
+    } else if let Err(errno) = serial(session) {
         session.fail(errno);
     }
-    session.status()
+    ended(session)
+}
+
+/// What a loop returns; and what it leaves behind for the next one.
+fn ended(session: &Session) -> i32 {
+    let status = session.status();
+    if layout() != Layout::V317 {
+        // Programs of that time may loop again without a reset.
+        session.reset();
+    }
+    status
 }
 
 fn serial(session: &Arc<Session>) -> Result<()> {
     if let Some(engine) = session.engine() {
         return engine.run_serial();
     }
-    let _alarm = session.wake_me_on_exit()?;
+    let alarm = session.wake_me_on_exit();
     let mut buffer = Buffer::new(session.buffer_size())?;
     let mut slot = session.slots.take();
-    while !session.exited() {
-        match dev::receive(session, session.fd(), &mut buffer)? {
+    loop {
+        let Some(received) = alarm.reading(|| dev::receive(session, session.fd(), &mut buffer))
+        else {
+            break;
+        };
+        match received? {
             Received::Again => {}
             Received::Unmounted => session.exit(),
             Received::Message(len) => {
@@ -84,6 +105,7 @@ fn serial(session: &Arc<Session>) -> Result<()> {
                 buffer.require(session.buffer_size())?;
                 if let Some(engine) = session.has_engine().then(|| session.engine()).flatten() {
                     session.slots.put_back(slot);
+                    drop(alarm);
                     return engine.run_serial();
                 }
             }
@@ -100,6 +122,18 @@ pub fn run_threads(session: &Arc<Session>, threads: Threads) -> i32 {
     }
     let shape = LoopShape::Threads { max: threads.explicit.then_some(threads.max) };
     let _looping = Looping::start(session, shape);
+    if let Some(engine) = session.engine().filter(|engine| engine.is_serial()) {
+        // INIT came in a single-threaded loop, and the rings are its thread's.
+        if let Err(errno) = engine.run_serial() {
+            session.fail(errno);
+        }
+    } else {
+        serve_with_pool(session, threads);
+    }
+    ended(session)
+}
+
+fn serve_with_pool(session: &Arc<Session>, threads: Threads) {
     let pool = Arc::new(Pool {
         session: session.clone(),
         threads,
@@ -119,7 +153,6 @@ pub fn run_threads(session: &Arc<Session>, threads: Threads) -> i32 {
         }
     }
     pool.join_all();
-    session.status()
 }
 
 /// The threads that read `/dev/fuse` for one loop.
@@ -137,6 +170,8 @@ struct Reader {
     tid: AtomicI32,
     /// Whether it is in, or about to enter, a blocking read.
     reading: AtomicBool,
+    /// Whether it has nothing more to do.
+    done: AtomicBool,
 }
 
 impl Pool {
@@ -145,6 +180,12 @@ impl Pool {
         let reader = Arc::new(Reader::default());
         let (its_pool, its_reader) = (pool.clone(), reader.clone());
         let mut workers = pool.workers.lock();
+        let (ended, running) = std::mem::take(&mut *workers)
+            .into_iter()
+            .partition(|(reader, _)| reader.done.load(Ordering::SeqCst));
+        *workers = running;
+        let ended: Vec<(Arc<Reader>, Thread)> = ended;
+        ended.into_iter().for_each(|(_, thread)| thread.join());
         // Under the lock: two workers may want a third at the same time.
         if pool.running.load(Ordering::SeqCst) >= pool.threads.max as usize {
             return Ok(());
@@ -180,6 +221,7 @@ impl Pool {
         }
         reader.reading.store(false, Ordering::SeqCst);
         reader.tid.store(0, Ordering::SeqCst);
+        reader.done.store(true, Ordering::SeqCst);
     }
 
     fn serve(&self, this: &Arc<Self>, reader: &Reader, own_fd: Option<ClonedFd>) -> Result<()> {

@@ -42,6 +42,12 @@ impl CpuSet {
         }
     }
 
+    /// Whether it has `cpu`.
+    pub fn contains(&self, cpu: usize) -> bool {
+        // SAFETY: a valid set, and within it.
+        cpu < libc::CPU_SETSIZE as usize && unsafe { libc::CPU_ISSET(cpu, &self.0) }
+    }
+
     /// How many CPUs it has.
     pub fn count(&self) -> usize {
         // SAFETY: a valid set.

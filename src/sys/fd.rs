@@ -103,6 +103,25 @@ pub fn clone_fuse(fd: RawFd, device: &std::path::Path) -> Result<OwnedFd> {
     Ok(new)
 }
 
+/// Another number for the same open file, closed on exec.
+pub fn duplicate(fd: RawFd) -> Result<OwnedFd> {
+    // SAFETY: no memory involved.
+    let new = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
+    if new < 0 {
+        return Err(Errno::last());
+    }
+    // SAFETY: a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(new) })
+}
+
+/// Descriptors that the process may have (RLIMIT_NOFILE).
+pub fn limit() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 1024, rlim_max: 1024 };
+    // SAFETY: a valid place for the result; on failure it stays as it is.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
+}
+
 /// close(2) of a descriptor that a C program handed over.
 pub fn close(fd: RawFd) {
     // SAFETY: no memory involved; the caller owns the descriptor.

@@ -8,6 +8,7 @@
 //! never sees it.
 
 use super::memory::Map;
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Calls in progress of one child process.
@@ -68,14 +69,7 @@ impl Prodder {
 
     /// Whether the child is still there.
     pub fn is_alive(&self) -> bool {
-        // SAFETY: no memory involved; __WALL as the child has no exit signal.
-        unsafe {
-            libc::waitpid(
-                self.pid,
-                std::ptr::null_mut(),
-                libc::__WALL | libc::WNOHANG | libc::__WNOTHREAD,
-            ) == 0
-        }
+        is_alive(self.pid)
     }
 
     /// Lets the child end, after the call that it is in.
@@ -85,11 +79,25 @@ impl Prodder {
 }
 
 impl Drop for Prodder {
-    /// A child that still waits for an answer ends with the mount; init, which
-    /// inherits it, collects it.
+    /// A child that still waits for an answer ends with the mount.
     fn drop(&mut self) {
         self.stop();
+        LEFT_OVER.lock().push(self.pid);
+        collect();
     }
+}
+
+/// Children that were on their way out when they were given up.
+static LEFT_OVER: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+
+/// Collects those that have ended.
+pub fn collect() {
+    LEFT_OVER.lock().retain(|&pid| is_alive(pid));
+}
+
+fn is_alive(pid: i32) -> bool {
+    // SAFETY: no memory involved; __WALL as the child has no exit signal.
+    unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL | libc::WNOHANG) == 0 }
 }
 
 #[cfg(target_arch = "x86_64")]

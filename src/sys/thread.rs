@@ -47,6 +47,13 @@ impl Thread {
         unsafe { libc::pthread_join(self.0, std::ptr::null_mut()) };
     }
 
+    /// Joins those of `threads` that have ended.
+    pub fn join_finished(threads: &Mutex<Vec<Self>>) {
+        let mut threads = threads.lock();
+        let all = std::mem::take(&mut *threads);
+        threads.extend(all.into_iter().filter_map(|thread| thread.join_for(0).err()));
+    }
+
     /// Waits as long as [`Thread::join`], but gives up after `millis`, with the
     /// thread handed back.
     pub fn join_for(self, millis: u32) -> std::result::Result<(), Self> {

@@ -181,6 +181,21 @@ pub fn serve_foreign(session: &Session, fd: RawFd, message: &[u8]) {
     session.slots.put_back(next);
 }
 
+/// Runs `f` with a request of its own, which has no answer on the wire but may
+/// be ended later, as any other.
+pub fn with_slot(session: &Session, header: &InHeader, f: impl FnOnce(&Request)) {
+    let mut slot = session.slots.take();
+    // SAFETY: owned.
+    let turn = unsafe { slot.0.as_mut() }.request.begin(session, Route::None, header);
+    // SAFETY: from here on the request is shared.
+    let request = unsafe { &slot.0.as_ref().request };
+    f(request);
+    if !request.park(turn) {
+        request.take_answered(turn);
+        session.slots.put_back(slot);
+    }
+}
+
 fn serve_message(session: &Session, fd: RawFd, message: &[u8], mut slot: OwnedSlot) -> OwnedSlot {
     let Ok((header, body)) = InHeader::read_from_prefix(message) else {
         return slot;

@@ -81,10 +81,13 @@ pub unsafe fn answer_bufvec(req: &Request, bufv: *mut Bufvec, flags: libc::c_uin
     // SAFETY: the caller's promise.
     let size = unsafe { crate::buf::size(bufv) };
     // SAFETY: the caller's promise; a vector has at least one element.
-    let (single, buffer) = unsafe { ((*bufv).count == 1 && (*bufv).idx == 0, (*bufv).buf[0]) };
-    if single && buffer.flags & BUF_IS_FD == 0 {
-        // SAFETY: the caller's promise: `mem` holds `size` bytes.
-        let whole = unsafe { std::slice::from_raw_parts(buffer.mem.cast::<u8>(), buffer.size) };
+    let single = unsafe { (*bufv).count == 1 && (*bufv).idx == 0 };
+    // SAFETY: as above; field by field, as an old program's element is shorter.
+    let (flags_of_first, mem, len) =
+        unsafe { ((*bufv).buf[0].flags, (*bufv).buf[0].mem, (*bufv).buf[0].size) };
+    if single && flags_of_first & BUF_IS_FD == 0 {
+        // SAFETY: the caller's promise: `mem` holds `len` bytes.
+        let whole = unsafe { std::slice::from_raw_parts(mem.cast::<u8>(), len) };
         // SAFETY: as above.
         let data = &whole[unsafe { (*bufv).off }.min(whole.len())..];
         // SAFETY: as above; the vector counts as read to its end.

@@ -47,12 +47,12 @@ const MAKERS: &[(u32, Maker)] = &[
     (30, Generator::seek),
     (30, |g| Op::Truncate { target: g.followed(&[Kind::File]), len: g.offset() }),
     (20, Generator::fallocate),
-    (40, Generator::copy),
+    (60, Generator::copy),
     (25, |g| Op::Sync { slot: g.slot(|_| true), data_only: g.rng.bool() }),
     (20, Generator::flock),
     (45, Generator::lock),
-    (10, |g| Op::LockNew { path: g.fresh_path() }),
-    (8, Generator::ioctl),
+    (16, |g| Op::LockNew { path: g.fresh_path() }),
+    (16, Generator::ioctl),
     (5, |g| Op::Poll { slot: g.slot(|_| true) }),
     (60, |g| Op::Stat { target: g.target() }),
     (25, Generator::statx),
@@ -194,7 +194,10 @@ impl Generator {
     }
 
     fn mode(&mut self) -> u32 {
-        self.choose(&[0, 0o400, 0o600, 0o644, 0o755, 0o777, 0o1777, 0o2755, 0o4755, 0o6711])
+        let mode =
+            self.choose(&[0, 0o400, 0o600, 0o644, 0o755, 0o777, 0o1777, 0o2755, 0o4755, 0o6711]);
+        // An owner other than root soon could do nothing.
+        mode | if self.chance(80) { 0o700 } else { 0 }
     }
 
     fn length(&mut self) -> usize {

@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Every path below a directory with a description of what is there.
 pub type Tree = BTreeMap<PathBuf, String>;
 
 /// Reads the tree below `root`. `times`: whether modification times that an
-/// operation set are part of it.
+/// operation set are part of it. Afterwards its owner may read and remove
+/// everything there, whatever the modes were.
 pub fn read(root: &Path, times: bool) -> Tree {
     let mut tree = Tree::new();
     let mut names = HashMap::new();
@@ -40,6 +41,10 @@ fn walk(
         let name = below.join(name);
         let path = root.join(&name);
         let facts = fs::symlink_metadata(&path).expect("what was listed is there");
+        if !facts.is_symlink() && facts.mode() & 0o700 != 0o700 {
+            let opened = fs::Permissions::from_mode(facts.mode() | 0o700);
+            fs::set_permissions(&path, opened).expect("a path of our own");
+        }
         let first = names.entry(facts.ino()).or_insert_with(|| name.clone()).clone();
         let content = match facts.mode() & libc::S_IFMT {
             libc::S_IFREG => format!("data {:x}", hash(&fs::read(&path).expect("a readable file"))),

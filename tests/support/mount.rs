@@ -361,11 +361,18 @@ impl Mount {
 
     /// Unmounts as a user would; waits for what is still being closed.
     pub fn unmount(&self) {
-        eventually("the end of use of the mount", || match umount(&self.path) {
-            Ok(()) => true,
-            Err(Errno::BUSY) => false,
-            Err(e) => panic!("umount: {e}\n{}", self.log()),
+        eventually("the end of use of the mount", || {
+            match umount(&self.path, UnmountFlags::empty()) {
+                Ok(()) => true,
+                Err(Errno::BUSY) => false,
+                Err(e) => panic!("umount: {e}\n{}", self.log()),
+            }
         });
+    }
+
+    /// Takes the mount away although files are open.
+    pub fn unmount_lazily(&self) {
+        umount(&self.path, UnmountFlags::DETACH).expect("umount -l");
     }
 
     /// Waits until the filesystem has ended by itself.
@@ -421,7 +428,7 @@ impl Drop for Mount {
             let _ = child.wait();
         }
         if process::mounted(&self.path) {
-            let _ = rustix::mount::unmount(&self.path, UnmountFlags::DETACH);
+            let _ = umount(&self.path, UnmountFlags::DETACH);
         }
         let late = self.watchdog.take().is_some_and(Watchdog::has_fired);
         if let Err(cause) = result {
@@ -438,13 +445,14 @@ fn abort(pid: u32, mountpoint: &Path) {
         let _ = kill_process(pid, Signal::KILL);
     }
     let _ = rustix::mount::unmount(mountpoint, UnmountFlags::FORCE);
-    let _ = rustix::mount::unmount(mountpoint, UnmountFlags::DETACH);
+    let _ = umount(mountpoint, UnmountFlags::DETACH);
 }
 
-fn umount(mountpoint: &Path) -> Result<(), Errno> {
-    match rustix::mount::unmount(mountpoint, UnmountFlags::empty()) {
+fn umount(mountpoint: &Path, flags: UnmountFlags) -> Result<(), Errno> {
+    match rustix::mount::unmount(mountpoint, flags) {
         Err(Errno::PERM) => {
-            let status = Command::new("fusermount3").arg("-u").arg(mountpoint).status();
+            let lazy = flags.contains(UnmountFlags::DETACH).then_some("-z");
+            let status = Command::new("fusermount3").arg("-u").args(lazy).arg(mountpoint).status();
             if status.is_ok_and(|s| s.success()) {
                 Ok(())
             } else {

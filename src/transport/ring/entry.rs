@@ -29,9 +29,11 @@ use crate::sys::memory::Map;
 use memoffset::offset_of;
 use std::io::IoSlice;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::AtomicPtr;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
+/// The longest answer to a WRITE.
+const LATE: usize = 16;
 /// Bytes of an entry's map before the payload.
 pub const HEAD: usize = 16 * 1024;
 
@@ -50,8 +52,10 @@ pub struct Entry {
     pub(super) next: AtomicPtr<Entry>,
     /// Size of the map, to unmap it.
     map_len: usize,
-    /// Answers committed so far (statistics).
-    pub(super) commits: AtomicU64,
+    /// A short answer to a WRITE, which must not be written over the data while
+    /// the callback may still look at that: it is put in place by the commit.
+    late: [u8; LATE],
+    late_len: usize,
 }
 
 const _: () = assert!(offset_of!(Entry, request) == 0);
@@ -91,7 +95,8 @@ impl EntryBox {
                 engine,
                 next: AtomicPtr::new(std::ptr::null_mut()),
                 map_len,
-                commits: AtomicU64::new(0),
+                late: [0; LATE],
+                late_len: 0,
             });
             let header = std::ptr::addr_of_mut!((*pointer.as_ptr()).header);
             (*pointer.as_ptr()).iovec = [
@@ -219,7 +224,13 @@ impl Entry {
             let payload = self.payload as usize;
             at < payload + self.payload_len && payload < at + part.len()
         };
-        if parts.len() > 1 && parts.iter().any(inside) {
+        if self.request.opcode() == Some(Opcode::Write) && total <= LATE {
+            let all: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+            // SAFETY: an unanswered request's entry belongs to who answers it.
+            let this = unsafe { &mut *self.pointer().as_ptr() };
+            this.late[..total].copy_from_slice(&all);
+            this.late_len = total;
+        } else if parts.len() > 1 && parts.iter().any(inside) {
             // A part could be overwritten before its turn.
             let all: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
             self.copy_answer(&[IoSlice::new(&all)]);
@@ -257,8 +268,12 @@ impl Entry {
             .map_or_else(|_| OutHeader::new_zeroed(), |(header, _)| header)
     }
 
-    /// Counts a commit.
-    pub fn count_commit(&self) {
-        self.commits.store(self.commits.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    /// Makes the answer what the kernel will see. The caller commits next.
+    pub fn prepare_commit(&self) {
+        // SAFETY: whoever commits the entry owns it.
+        let this = unsafe { &mut *self.pointer().as_ptr() };
+        let late = std::mem::take(&mut this.late_len);
+        // SAFETY: the payload is larger than any late answer.
+        unsafe { std::ptr::copy_nonoverlapping(this.late.as_ptr(), this.payload, late) };
     }
 }

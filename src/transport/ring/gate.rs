@@ -2,7 +2,7 @@
 //! `max_threads` no more than that many at a time.
 
 use parking_lot::{Condvar, Mutex};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What a thread does right now, for the keeper to see. Written by its thread.
 #[repr(align(128))]
@@ -45,8 +45,10 @@ enum State {
 pub struct Gate {
     state: Mutex<State>,
     changed: Condvar,
-    is_open: std::sync::atomic::AtomicBool,
-    permits: Option<Permits>,
+    is_open: AtomicBool,
+    permits: Permits,
+    /// Whether `permits` is to be asked at all.
+    bounded: AtomicBool,
 }
 
 impl Gate {
@@ -55,8 +57,12 @@ impl Gate {
         Self {
             state: Mutex::new(State::Open),
             changed: Condvar::new(),
-            is_open: std::sync::atomic::AtomicBool::new(true),
-            permits: max.map(|max| Permits { free: Mutex::new(max), returned: Condvar::new() }),
+            is_open: AtomicBool::new(true),
+            permits: Permits {
+                turns: Mutex::new(Turns { max, out: 0, next: 0, serving: 0 }),
+                changed: Condvar::new(),
+            },
+            bounded: AtomicBool::new(max.is_some()),
         }
     }
 
@@ -103,26 +109,55 @@ impl Gate {
         }
     }
 
+    /// Bounds the number of callbacks that start from now on; none may run.
+    pub fn bound(&self, max: Option<u32>) {
+        self.permits.turns.lock().max = max;
+        self.bounded.store(max.is_some(), Ordering::SeqCst);
+    }
+
     /// Waits until fewer callbacks than allowed run, and counts as one until
-    /// dropped.
+    /// dropped. `None`: there is no bound.
     pub fn permit(&self) -> Option<Permit<'_>> {
-        self.permits.as_ref().map(Permits::take)
+        self.bounded.load(Ordering::Relaxed).then(|| self.permits.take()).flatten()
+    }
+
+    /// Whether another callback could run.
+    pub fn has_room(&self) -> bool {
+        let turns = self.permits.turns.lock();
+        turns.max.is_none_or(|max| turns.out < max)
     }
 }
 
+/// Numbered turns: who asked first is served first.
 struct Permits {
-    free: Mutex<u32>,
-    returned: Condvar,
+    turns: Mutex<Turns>,
+    changed: Condvar,
+}
+
+struct Turns {
+    /// How many may be out at a time.
+    max: Option<u32>,
+    out: u32,
+    /// The next number to be drawn, and the next to be served.
+    next: u64,
+    serving: u64,
 }
 
 impl Permits {
-    fn take(&self) -> Permit<'_> {
-        let mut free = self.free.lock();
-        while *free == 0 {
-            self.returned.wait(&mut free);
+    fn take(&self) -> Option<Permit<'_>> {
+        let mut turns = self.turns.lock();
+        turns.max?;
+        let mine = turns.next;
+        turns.next += 1;
+        while turns.serving != mine || turns.max.is_some_and(|max| turns.out >= max) {
+            self.changed.wait(&mut turns);
         }
-        *free -= 1;
-        Permit(self)
+        turns.serving += 1;
+        turns.out += 1;
+        if turns.serving != turns.next {
+            self.changed.notify_all();
+        }
+        Some(Permit(self))
     }
 }
 
@@ -131,7 +166,10 @@ pub struct Permit<'a>(&'a Permits);
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        *self.0.free.lock() += 1;
-        self.0.returned.notify_one();
+        let mut turns = self.0.turns.lock();
+        turns.out -= 1;
+        if turns.serving != turns.next {
+            self.0.changed.notify_all();
+        }
     }
 }

@@ -16,10 +16,11 @@ use super::placement::Started;
 use super::sqe::{self, Token};
 use super::uring::Ring;
 use super::watch::Watch;
-use super::worker::{Beginning, Worker};
+use super::worker::{Beginning, Served, Worker};
 use super::Engine;
 use crate::errno::{Errno, Result};
 use crate::session::LoopShape;
+use crate::sys::fd::wait_readable;
 use crate::sys::thread::{spawn, SignalMask, Thread};
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
@@ -183,6 +184,14 @@ impl Keeper {
         if let Err(errno) = self.serve() {
             crate::log_error!("ringfuse: the keeper's ring failed: {errno}");
             self.engine.session.fail(errno);
+            // The handler threads must hear of the end all the same.
+            while !self.engine.stopping.load(Ordering::SeqCst) {
+                wait_readable(self.engine.bell.as_raw_fd(), Some(Duration::from_millis(100)));
+            }
+            if let Ok(ring) = Ring::new(self.engine.fuse_fd, 0) {
+                self.ring = ring;
+                let _ = self.dismiss_workers();
+            }
         }
     }
 
@@ -206,6 +215,8 @@ impl Keeper {
             let now = Instant::now();
             if now >= next_look {
                 next_look = now + TICK;
+                // Commits do not wait for what a look takes.
+                self.ring.submit()?;
                 self.look()?;
             }
         }
@@ -248,7 +259,7 @@ impl Keeper {
 
     fn commit(&mut self, entry: &'static Entry) -> Result<()> {
         self.stir();
-        entry.count_commit();
+        entry.prepare_commit();
         self.engine.give(entry);
         self.ring.push(&sqe::commit(entry))
     }
@@ -258,8 +269,10 @@ impl Keeper {
         if self.engine.kicks.is_one_of_ours(&entry.receive()) {
             // Answered without a callback.
             let idle = Worker::new();
-            self.engine.serve(&idle, entry);
-            return self.commit(entry);
+            return match self.engine.serve(&idle, entry) {
+                Served::Answered => self.commit(entry),
+                _ => Ok(()),
+            };
         }
         self.hand_over(entry)
     }
@@ -340,7 +353,8 @@ impl Keeper {
             self.commit(entry)?;
         }
         for (queue, threads) in findings.grow {
-            busy |= self.grow(queue, threads);
+            // More threads than may run callbacks would only wait for their turn.
+            busy |= self.engine.gate.has_room() && self.grow(queue, threads);
         }
         busy |= self.engine.look_after_kicks();
         busy |= self.look_after_pending()?;

@@ -19,12 +19,12 @@
 //! process were killed, that thread would keep the rings' memory, so the rings,
 //! so the request it waits for, for ever.
 
-use super::{cpus, Engine};
+use super::{cpus, Engine, Queue};
 use crate::abi::kernel::{notify, InHeader, NotifyRetrieveOut, Opcode};
 use crate::errno::{Errno, Result};
 use crate::mount;
 use crate::sys::prod::Prodder;
-use crate::sys::thread::{spawn, SignalMask};
+use crate::sys::thread::{spawn, SignalMask, Thread};
 use parking_lot::Mutex;
 use std::io::IoSlice;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,6 +37,9 @@ const PAUSE: Duration = Duration::from_micros(30);
 /// Pauses without an available entry before a kicker gives up: whoever
 /// registers one will ask for a kick again.
 const PATIENCE: u32 = 100;
+/// Kicks of one kicker: what else is delivered looks like what they brought, and
+/// whoever parks again asks again.
+const MOST_KICKS: u32 = 32;
 /// Pauses without any movement, although an entry is available, before another
 /// process helps; and how many may.
 const STUCK: u32 = 50;
@@ -101,7 +104,7 @@ impl Engine {
     }
 
     fn start_kicker(self: &Arc<Self>, queue: u16) {
-        self.join_finished();
+        Thread::join_finished(&self.kicker_threads);
         let engine = self.clone();
         self.queues[queue as usize].kicker.store(true, Ordering::SeqCst);
         let started = spawn(c"fuse-kicker", SignalMask::All, move || {
@@ -125,8 +128,8 @@ impl Engine {
         let brought_so_far =
             || queue.delivered.load(Ordering::SeqCst) - queue.kicked.load(Ordering::SeqCst);
         let available = || queue.available.load(Ordering::SeqCst) > 0;
-        let mut in_vain = 0;
-        while in_vain < 2 && !self.stopping.load(Ordering::SeqCst) {
+        let (mut in_vain, mut kicks) = (0, 0);
+        while in_vain < 2 && kicks < MOST_KICKS && !self.stopping.load(Ordering::SeqCst) {
             let ready = (0..PATIENCE).any(|_| available() || pause());
             if !ready {
                 return;
@@ -137,6 +140,7 @@ impl Engine {
                 return self.prod(&brought_so_far, &available);
             }
             self.kicks.count.fetch_add(1, Ordering::Relaxed);
+            kicks += 1;
             pause();
             in_vain = if brought_so_far() != before { 0 } else { in_vain + 1 };
         }
@@ -144,26 +148,29 @@ impl Engine {
 
     /// Asks the kernel for nothing of a file's cached data.
     fn retrieve(&self, queue: u16) -> Result<()> {
-        let nodeid = self.known_file(queue).ok_or(Errno(libc::ENOENT))?;
         let number = self.kicks.count.load(Ordering::Relaxed);
-        let out = NotifyRetrieveOut {
-            notify_unique: NUMBERS | number << 17 | u64::from(queue) << 1,
-            nodeid,
-            ..NotifyRetrieveOut::default()
-        };
-        let sent = self.session.notify(notify::RETRIEVE, 15, &[IoSlice::new(out.as_bytes())]);
-        if sent.is_err() {
-            self.queues[queue as usize].file.store(0, Ordering::Relaxed);
+        loop {
+            let (known, nodeid) = self.known_file(queue).ok_or(Errno(libc::ENOENT))?;
+            let out = NotifyRetrieveOut {
+                notify_unique: NUMBERS | number << 17 | u64::from(queue) << 1,
+                nodeid,
+                ..NotifyRetrieveOut::default()
+            };
+            if self.session.notify(notify::RETRIEVE, 15, &[IoSlice::new(out.as_bytes())]).is_ok() {
+                return Ok(());
+            }
+            // Forgotten since, or never a regular file.
+            let _ = known.file.compare_exchange(nodeid, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
-        sent
     }
 
-    /// A regular file that was used lately, best on `queue`.
-    fn known_file(&self, queue: u16) -> Option<u64> {
+    /// A regular file that was used lately, best on `queue`, and where that is
+    /// remembered.
+    fn known_file(&self, queue: u16) -> Option<(&Queue, u64)> {
         let own = std::iter::once(&self.queues[queue as usize]);
         own.chain(&self.queues)
-            .map(|queue| queue.file.load(Ordering::Relaxed))
-            .find(|&nodeid| nodeid != 0)
+            .map(|queue| (queue, queue.file.load(Ordering::Relaxed)))
+            .find(|&(_, nodeid)| nodeid != 0)
     }
 
     /// Lets processes make requests until they bring nothing. One is enough,
@@ -215,13 +222,6 @@ impl Engine {
         }
         self.kicks.prodding.store(false, Ordering::SeqCst);
         self.kicks.prodders.lock().clear();
-    }
-
-    /// Joins the kickers that have ended.
-    fn join_finished(&self) {
-        let mut threads = self.kicker_threads.lock();
-        let all = std::mem::take(&mut *threads);
-        threads.extend(all.into_iter().filter_map(|thread| thread.join_for(0).err()));
     }
 }
 

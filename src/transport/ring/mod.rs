@@ -38,6 +38,7 @@ use crate::errno::{Errno, Result};
 use crate::session::request::Request;
 use crate::session::stats::{Serving, Stats};
 use crate::session::{LoopShape, Session};
+use crate::sys;
 use crate::sys::fd::EventFd;
 use crate::sys::thread::Thread;
 use entry::{Entry, EntryBox};
@@ -48,10 +49,11 @@ use placement::Placement;
 use serial::SerialLoop;
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::time::Instant;
 use worker::Worker;
 
 /// Handler threads of one session, at most, unless `max_threads` says less.
@@ -98,6 +100,8 @@ unsafe impl Send for Handed {}
 pub struct Engine {
     session: Arc<Session>,
     shape: LoopShape,
+    /// A descriptor of the engine's own, which nobody else closes, until the end.
+    fuse: Mutex<Option<OwnedFd>>,
     fuse_fd: RawFd,
     payload_len: usize,
     queues: Box<[Queue]>,
@@ -114,6 +118,11 @@ pub struct Engine {
     /// Wakes the keeper.
     bell: EventFd,
     keeper_asleep: AtomicBool,
+    /// Handler threads at most: each has a descriptor, and the filesystem needs
+    /// some as well.
+    max_workers: usize,
+    /// Rings could not be made lately.
+    no_rings_until: Mutex<Option<Instant>>,
     stopping: AtomicBool,
     keeper: Mutex<Option<keeper::Handle>>,
     serial: Mutex<Option<SerialLoop>>,
@@ -158,7 +167,8 @@ impl Engine {
         };
         let queues =
             cpus::possible().map_err(|errno| format!("cannot tell the number of CPUs: {errno}"))?;
-        let fuse_fd = session.fd();
+        let fuse = sys::fd::duplicate(session.fd())
+            .map_err(|errno| format!("cannot duplicate the device descriptor: {errno}"))?;
         let max = match shape {
             LoopShape::Threads { max } => max,
             LoopShape::Serial => None,
@@ -168,7 +178,8 @@ impl Engine {
         let engine = Arc::new(Self {
             session,
             shape,
-            fuse_fd,
+            fuse_fd: fuse.as_raw_fd(),
+            fuse: Mutex::new(Some(fuse)),
             payload_len,
             queues: (0..queues)
                 .map(|_| Queue {
@@ -192,6 +203,8 @@ impl Engine {
             placement: Placement::new(shape == LoopShape::Serial),
             bell,
             keeper_asleep: AtomicBool::new(false),
+            max_workers: MAX_WORKERS.min(sys::fd::limit() / 4).max(8),
+            no_rings_until: Mutex::new(None),
             stopping: AtomicBool::new(false),
             keeper: Mutex::new(None),
             serial: Mutex::new(None),
@@ -240,22 +253,19 @@ impl Engine {
         registered.map_err(|errno| format!("the kernel refused to register ring entries: {errno}"))
     }
 
+    /// Whether all callbacks run on the thread that calls [`Engine::run_serial`].
+    pub fn is_serial(&self) -> bool {
+        self.shape == LoopShape::Serial
+    }
+
     /// Serves on the calling thread until the session exits.
     pub fn run_serial(self: &Arc<Self>) -> Result<()> {
         let Some(mut serial) = self.serial.lock().take() else {
-            // INIT was settled for a loop with threads: they serve on.
-            return self.wait_for_exit();
+            return Err(Errno(libc::EBUSY));
         };
         let result = serial.run(self);
         *self.serial.lock() = Some(serial);
         result
-    }
-
-    fn wait_for_exit(&self) -> Result<()> {
-        while !self.session.exited() {
-            crate::sys::fd::wait_readable(self.session.wakeup_fd(), None);
-        }
-        Ok(())
     }
 
     /// For the log: what serves.
@@ -367,8 +377,12 @@ impl Engine {
         }
     }
 
-    /// Another loop starts.
-    pub fn resume(&self) {
+    /// Another loop starts, which may be of another shape than the first.
+    pub fn resume(&self, shape: LoopShape) {
+        self.gate.bound(match shape {
+            LoopShape::Serial => (!self.is_serial()).then_some(1),
+            LoopShape::Threads { max } => max,
+        });
         self.gate.open();
     }
 
@@ -390,6 +404,8 @@ impl Engine {
             }
         }
         *self.serial.lock() = None;
+        *self.fuse.lock() = None;
+        sys::prod::collect();
     }
 
     /// Calls `f` on every request until it returns true.
@@ -478,5 +494,9 @@ fn complete(entry: &Entry) {
     if entry.request.finish() {
         engine.counters.foreign_answers.fetch_add(1, Ordering::Relaxed);
         engine.push_answer(entry);
+    } else if engine.keeper_asleep.load(Ordering::SeqCst) {
+        // The callback has lasted long enough for the keeper to fall asleep, and
+        // may go on: somebody must see to the commit.
+        engine.wake_keeper();
     }
 }

@@ -74,6 +74,11 @@ impl Placement {
         self.pinned.load(Ordering::Relaxed)
     }
 
+    /// Whether the CPU of `queue` is one of the process's own.
+    fn may_use(&self, queue: u16) -> bool {
+        self.own.is_none_or(|own| own.contains(queue as usize))
+    }
+
     /// Lets the calling thread run where the process may.
     pub fn release_current(&self) {
         if let Some(own) = self.own {
@@ -172,7 +177,7 @@ impl Engine {
         if place.wanted != wanted {
             place.wanted = wanted;
             match wanted {
-                Some(queue) => place.pinned = cpus::pin_to(queue),
+                Some(queue) => place.pinned = self.placement.may_use(queue) && cpus::pin_to(queue),
                 None => {
                     self.placement.release_current();
                     place.pinned = false;

@@ -149,7 +149,7 @@ impl SerialLoop {
 
     /// Commits at once if another callback is about to run, else with the wait.
     fn commit(&mut self, engine: &Engine, entry: &'static Entry) -> Result<()> {
-        entry.count_commit();
+        entry.prepare_commit();
         engine.give(entry);
         self.ring.push(&sqe::commit(entry))?;
         if self.waiting.is_empty() {
@@ -206,6 +206,18 @@ impl SerialLoop {
     /// The loop goes on in another thread than the one whose ring it is: that
     /// ring is given up with its entries, and new ones are registered here.
     fn move_to_this_thread(&mut self, engine: &Arc<Engine>) -> Result<()> {
+        // What has been delivered is not lost.
+        while let Some(completion) = self.ring.next() {
+            match completion.token {
+                Token::Entry(entry) if completion.result == 0 => {
+                    let entry = Entry::from_pointer(entry);
+                    engine.taken(entry);
+                    self.waiting.push_back(entry);
+                }
+                Token::HandedOver(entry) => self.waiting.push_back(Entry::from_pointer(entry)),
+                _ => {}
+            }
+        }
         let ring = Ring::new(engine.fuse_fd, COMPLETIONS)?;
         self.worker.runs_here(ring.as_raw_fd());
         self.ring = ring;
@@ -213,7 +225,7 @@ impl SerialLoop {
         self.watching = [false; 2];
         for queue in 0..engine.queues.len() as u16 {
             let entry = engine.new_entry(queue, true)?;
-            engine.queues[queue as usize].available.store(1, Ordering::SeqCst);
+            engine.give(entry);
             self.ring.push(&sqe::register(entry))?;
             self.ring.submit()?;
             engine.strand(queue);

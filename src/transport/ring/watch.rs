@@ -18,6 +18,9 @@ const PATIENCE_WITH_RUNNING: u32 = 4;
 /// it gets another thread although requests go through.
 const SATURATED: u32 = 4;
 
+/// Threads of a queue of which the kernel is asked whether they sleep.
+const ASKED: usize = 8;
+
 /// What the last look saw.
 #[derive(Default)]
 pub struct Watch {
@@ -53,15 +56,14 @@ impl Watch {
         for worker in &workers {
             let looks = worker.looks_in_same_callback();
             if looks > 0 {
-                findings
-                    .held_up
-                    .extend(worker.current().filter(|entry| entry.request.take_held_up()));
+                findings.held_up.extend(worker.take_held_up());
             }
             let Some(queue) = worker.queue() else { continue };
             let dry = engine.queues[queue].available.load(Ordering::SeqCst) <= 0;
             if dry && worker.activity.is_busy() {
-                let sleeps = worker.sleeps();
                 let (sleeping, busy) = &mut asleep[queue];
+                // A few are asked; the others are taken to do the same.
+                let sleeps = if *busy < ASKED { worker.sleeps() } else { 2 * *sleeping > *busy };
                 *sleeping += usize::from(sleeps);
                 *busy += 1;
                 if looks >= if sleeps { 1 } else { PATIENCE_WITH_RUNNING } {

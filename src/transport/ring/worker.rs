@@ -12,18 +12,20 @@ use super::gate::Activity;
 use super::placement::Place;
 use super::sqe::{self, Token};
 use super::uring::Ring;
-use super::{Engine, MAX_WORKERS};
+use super::Engine;
 use crate::abi::kernel::Opcode;
 use crate::errno::{Errno, Result};
 use crate::session::decode::fixed_len;
 use crate::session::dispatch::dispatch;
-use crate::sys::thread::{gettid, spawn, SignalMask};
+use crate::session::request::SharedTurn;
+use crate::sys::thread::{gettid, spawn, SignalMask, Thread};
 use std::collections::VecDeque;
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Value of [`Worker::queue`] while the thread serves none.
 const NO_QUEUE: u32 = u32::MAX;
@@ -35,6 +37,8 @@ pub struct Worker {
     pub(super) expecting: AtomicBool,
     /// The entry whose callback runs.
     current: AtomicPtr<Entry>,
+    /// That entry's turn.
+    turn: SharedTurn,
     /// The descriptor of its io_uring; -1 before there is one.
     pub(super) ring_fd: AtomicI32,
     queue: AtomicU32,
@@ -51,6 +55,7 @@ impl Worker {
             activity: Activity::default(),
             expecting: AtomicBool::new(false),
             current: AtomicPtr::new(std::ptr::null_mut()),
+            turn: SharedTurn::default(),
             ring_fd: AtomicI32::new(-1),
             queue: AtomicU32::new(NO_QUEUE),
             tid: AtomicI32::new(0),
@@ -70,9 +75,14 @@ impl Worker {
         self.ring_fd.store(ring_fd, Ordering::SeqCst);
     }
 
-    /// The entry whose callback runs, if one does.
-    pub fn current(&self) -> Option<&'static Entry> {
-        NonNull::new(self.current.load(Ordering::Acquire)).map(Entry::from_pointer)
+    /// Takes the entry whose callback runs, if that has answered.
+    pub fn take_held_up(&self) -> Option<&'static Entry> {
+        let sequence = self.activity.sequence();
+        let entry = Entry::from_pointer(NonNull::new(self.current.load(Ordering::Acquire))?);
+        let turn = self.turn.get();
+        // Entry and turn belong together if they were read in one callback.
+        let same = sequence % 2 == 1 && self.activity.sequence() == sequence;
+        (same && entry.request.take_answered(turn)).then_some(entry)
     }
 
     /// The thread serves `queue` from now on.
@@ -142,6 +152,9 @@ impl Engine {
     /// Runs the callback for the request that arrived in `entry`.
     pub(super) fn serve(&self, worker: &Worker, entry: &'static Entry) -> Served {
         let header = entry.receive();
+        if worker.expecting.load(Ordering::Relaxed) {
+            worker.expecting.store(false, Ordering::SeqCst);
+        }
         if self.kicks.is_one_of_ours(&header) {
             self.queue(entry).kicked.fetch_add(1, Ordering::SeqCst);
             let turn = entry.begin(&header);
@@ -150,8 +163,10 @@ impl Engine {
             } else {
                 crate::transport::no_answer(&entry.request);
             }
-            entry.request.take_answered(turn);
-            return Served::Answered;
+            return match entry.request.take_answered(turn) {
+                true => Served::Answered,
+                false => Served::Gone,
+            };
         }
         if matches!(
             Opcode::from_wire(header.opcode),
@@ -163,11 +178,9 @@ impl Engine {
         if !self.gate.pass(&worker.activity) {
             return Served::Stopped;
         }
-        if worker.expecting.load(Ordering::Relaxed) {
-            worker.expecting.store(false, Ordering::SeqCst);
-        }
-        worker.current.store(entry.pointer().as_ptr(), Ordering::Release);
         let turn = entry.begin(&header);
+        worker.turn.set(turn);
+        worker.current.store(entry.pointer().as_ptr(), Ordering::Release);
         let opcode = Opcode::from_wire(header.opcode);
         let fixed = opcode.map_or(0, |opcode| fixed_len(opcode, self.session.dialect()));
         let rest = entry.rest(opcode);
@@ -188,8 +201,12 @@ impl Engine {
         if self.stopping.load(Ordering::SeqCst) {
             return Err(Errno(libc::ESHUTDOWN));
         }
+        if self.no_rings_until.lock().is_some_and(|until| Instant::now() < until) {
+            return Err(Errno(libc::EMFILE));
+        }
+        Thread::join_finished(&self.threads);
         let mut workers = self.workers.lock();
-        if workers.len() >= MAX_WORKERS.max(self.queues.len()) {
+        if workers.len() >= self.max_workers {
             return Err(Errno(libc::EAGAIN));
         }
         let queue = match beginning {
@@ -202,7 +219,7 @@ impl Engine {
         let name = CString::new(format!("fuse-ring-{queue}")).unwrap_or_default();
         let (engine, its_worker) = (self.clone(), worker.clone());
         let thread = spawn(&name, SignalMask::Handler, move || {
-            Thread::run(&engine, its_worker, beginning);
+            Handler::run(&engine, its_worker, beginning);
         })?;
         workers.push(worker);
         self.counters.workers_peak.fetch_max(workers.len() as u64, Ordering::Relaxed);
@@ -212,7 +229,7 @@ impl Engine {
 }
 
 /// A handler thread's own state.
-struct Thread<'a> {
+struct Handler<'a> {
     engine: &'a Arc<Engine>,
     worker: Arc<Worker>,
     ring: Ring,
@@ -222,7 +239,7 @@ struct Thread<'a> {
     place: Place,
 }
 
-impl<'a> Thread<'a> {
+impl<'a> Handler<'a> {
     fn run(engine: &'a Arc<Engine>, worker: Arc<Worker>, beginning: Beginning) {
         let ring = match Ring::new(engine.fuse_fd, 0) {
             Ok(ring) => ring,
@@ -255,6 +272,7 @@ impl<'a> Thread<'a> {
         let mut stopped = self.engine.stopping.load(Ordering::SeqCst);
         while !stopped {
             while let Some(entry) = self.waiting.pop_front() {
+                self.pin(entry.queue());
                 match self.engine.serve(&self.worker, entry) {
                     Served::Answered => self.commit(entry)?,
                     Served::Gone => self.replace(entry),
@@ -302,7 +320,7 @@ impl<'a> Thread<'a> {
             self.waiting.push_back(next);
             return Ok(());
         }
-        entry.count_commit();
+        entry.prepare_commit();
         self.engine.give(entry);
         self.ring.push(&sqe::commit(entry))?;
         self.engine.place(entry.queue(), &mut self.place);
@@ -317,6 +335,9 @@ impl<'a> Thread<'a> {
 
     /// The entry stays behind: gets another, or becomes a spare.
     fn replace(&mut self, entry: &'static Entry) {
+        if let Some(next) = self.engine.take_pending() {
+            self.waiting.push_back(next);
+        }
         if !self.waiting.is_empty() {
             return;
         }
@@ -394,7 +415,10 @@ impl Engine {
 
     /// A new thread could not make a ring: it serves what it was given and ends.
     fn give_up_worker(&self, worker: &Arc<Worker>, beginning: Beginning, errno: Errno) {
-        crate::log_warning!("ringfuse: no ring for another handler thread: {errno}");
+        crate::log_warning!(
+            "ringfuse: no ring for another handler thread: {errno}; no more threads for a second"
+        );
+        *self.no_rings_until.lock() = Some(Instant::now() + Duration::from_secs(1));
         if let Beginning::Serve(entry) = beginning {
             if self.serve(worker, entry) == Served::Answered {
                 self.push_answer(entry);
