@@ -138,6 +138,7 @@ fn compile(version: u32, declarations: &[String]) -> Result<(), String> {
             "-Wextra",
             "-Werror",
             "-Wno-array-parameter",
+            "-Wno-enum-int-mismatch",
             "-D_FILE_OFFSET_BITS=64",
             "-fsyntax-only",
         ])

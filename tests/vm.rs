@@ -187,7 +187,7 @@ fn lab_names_kernels_it_does_not_have() {
 #[test]
 fn lab_fails_when_a_kernel_cannot_be_had() {
     let dir = std::env::temp_dir().join(format!("ringfuse-vm-mirror.{}", std::process::id()));
-    let mirror = format!("copy://{}", dir.join("mirror").display());
+    let mirror = format!("file://{}", dir.join("mirror").display());
     let cache = dir.join("cache");
     let environment = [
         ("RINGFUSE_DEBIAN_MIRROR", mirror.as_str()),

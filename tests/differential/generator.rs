@@ -40,6 +40,7 @@ type Maker = fn(&mut Generator) -> Op;
 /// Every kind of operation with its share.
 const MAKERS: &[(u32, Maker)] = &[
     (90, Generator::open),
+    (12, Generator::tmpfile),
     (35, |g| Op::Close { slot: g.slot(|_| true) }),
     (80, Generator::read),
     (80, Generator::write),
@@ -242,7 +243,6 @@ impl Generator {
             (5, libc::O_NOFOLLOW),
             (5, libc::O_DIRECTORY),
             (3, libc::O_SYNC),
-            (2, libc::O_TMPFILE),
             (2, libc::O_PATH),
         ] {
             if self.chance(percent) {
@@ -258,6 +258,12 @@ impl Generator {
             self.path(&[Kind::File, Kind::File, Kind::Link, Kind::Fifo])
         };
         Op::Open { slot: self.rng.usize(0..FILE_SLOTS), path, flags, mode: self.mode() }
+    }
+
+    fn tmpfile(&mut self) -> Op {
+        let flags = libc::O_TMPFILE | self.choose(&[libc::O_WRONLY, libc::O_RDWR, libc::O_RDWR]);
+        let (slot, path) = (self.rng.usize(0..FILE_SLOTS), self.dir_path());
+        Op::Open { slot, path, flags, mode: self.mode() }
     }
 
     fn read(&mut self) -> Op {

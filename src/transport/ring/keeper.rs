@@ -212,6 +212,10 @@ impl Keeper {
             for entry in self.engine.answers.take() {
                 self.commit(entry)?;
             }
+            let wanted = std::mem::take(&mut *self.engine.wanted.lock());
+            for queue in wanted {
+                self.register_another(queue)?;
+            }
             let now = Instant::now();
             if now >= next_look {
                 next_look = now + TICK;
@@ -262,6 +266,19 @@ impl Keeper {
         entry.prepare_commit();
         self.engine.give(entry);
         self.ring.push(&sqe::commit(entry))
+    }
+
+    /// Registers an entry for a queue whose threads cannot.
+    fn register_another(&mut self, queue: u16) -> Result<()> {
+        let Ok(entry) = self.engine.new_entry(queue, false) else {
+            return Ok(());
+        };
+        self.engine.give(entry);
+        self.ring.push(&sqe::register(entry))?;
+        self.ring.submit()?;
+        self.engine.strand(queue);
+        self.stir();
+        Ok(())
     }
 
     /// A request came to an entry of the keeper's.

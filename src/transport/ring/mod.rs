@@ -121,6 +121,8 @@ pub struct Engine {
     /// Handler threads at most: each has a descriptor, and the filesystem needs
     /// some as well.
     max_workers: usize,
+    /// Queues that need an entry, and whose threads have no ring to register it.
+    wanted: Mutex<Vec<u16>>,
     /// Rings could not be made lately.
     no_rings_until: Mutex<Option<Instant>>,
     stopping: AtomicBool,
@@ -204,6 +206,7 @@ impl Engine {
             bell,
             keeper_asleep: AtomicBool::new(false),
             max_workers: MAX_WORKERS.min(sys::fd::limit() / 4).max(8),
+            wanted: Mutex::default(),
             no_rings_until: Mutex::new(None),
             stopping: AtomicBool::new(false),
             keeper: Mutex::new(None),

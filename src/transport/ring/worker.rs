@@ -201,7 +201,7 @@ impl Engine {
         if self.stopping.load(Ordering::SeqCst) {
             return Err(Errno(libc::ESHUTDOWN));
         }
-        if self.no_rings_until.lock().is_some_and(|until| Instant::now() < until) {
+        if self.has_no_rings() && matches!(beginning, Beginning::Register(_)) {
             return Err(Errno(libc::EMFILE));
         }
         Thread::join_finished(&self.threads);
@@ -241,13 +241,9 @@ struct Handler<'a> {
 
 impl<'a> Handler<'a> {
     fn run(engine: &'a Arc<Engine>, worker: Arc<Worker>, beginning: Beginning) {
-        let ring = match Ring::new(engine.fuse_fd, 0) {
-            Ok(ring) => ring,
-            Err(errno) => {
-                // Without a ring the thread can only serve what is there.
-                engine.give_up_worker(&worker, beginning, errno);
-                return;
-            }
+        let ring = match engine.ring_for_handler() {
+            Some(ring) => ring,
+            None => return engine.serve_without_ring(&worker, beginning),
         };
         worker.runs_here(ring.as_raw_fd());
         let mut this =
@@ -413,15 +409,36 @@ impl Engine {
         }
     }
 
-    /// A new thread could not make a ring: it serves what it was given and ends.
-    fn give_up_worker(&self, worker: &Arc<Worker>, beginning: Beginning, errno: Errno) {
-        crate::log_warning!(
-            "ringfuse: no ring for another handler thread: {errno}; no more threads for a second"
-        );
-        *self.no_rings_until.lock() = Some(Instant::now() + Duration::from_secs(1));
+    fn has_no_rings(&self) -> bool {
+        self.no_rings_until.lock().is_some_and(|until| Instant::now() < until)
+    }
+
+    /// A ring for the calling thread, unless there was none lately.
+    fn ring_for_handler(&self) -> Option<Ring> {
+        if self.has_no_rings() {
+            return None;
+        }
+        Ring::new(self.fuse_fd, 0)
+            .inspect_err(|errno| {
+                crate::log_warning!(
+                    "ringfuse: no ring for another handler thread: {errno}; served without for a second"
+                );
+                *self.no_rings_until.lock() = Some(Instant::now() + Duration::from_secs(1));
+            })
+            .ok()
+    }
+
+    /// A new thread has no ring: it serves what it was given and ends. What it
+    /// leaves to be done on a ring is the keeper's.
+    fn serve_without_ring(&self, worker: &Arc<Worker>, beginning: Beginning) {
         if let Beginning::Serve(entry) = beginning {
-            if self.serve(worker, entry) == Served::Answered {
-                self.push_answer(entry);
+            match self.serve(worker, entry) {
+                Served::Answered => self.push_answer(entry),
+                Served::Gone if self.queue(entry).available.load(Ordering::SeqCst) <= 0 => {
+                    self.wanted.lock().push(entry.queue());
+                    self.bell.signal();
+                }
+                Served::Gone | Served::Stopped => {}
             }
         }
         self.workers.lock().retain(|other| !Arc::ptr_eq(other, worker));
