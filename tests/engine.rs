@@ -183,6 +183,23 @@ each_transport! {
         }
     }
 
+    /// The handler has been at it for so long that nothing else moves any more.
+    fn a_late_answer_before_the_handler_returns(on) {
+        for serial in ["-ofsname=x", "-s"] {
+            let fs = Server::new("engine_ll").arg(serial).mount(on);
+            // Stays open: closing is a request, too.
+            let file = opened(&fs, "early_250");
+            let client = {
+                let file = file.clone();
+                pinned(cpus()[0], move || read(&file, 1))
+            };
+            assert_eq!(client.join().unwrap(), "early_250@1");
+            assert_eq!(fs.command("inside"), 1);
+            fs.command("unblock");
+            fs.until("inside", 0);
+        }
+    }
+
     /// More lasting handlers than libfuse has threads, while nobody said a
     /// number: all make progress in the end.
     fn many_lasting_handlers(on) {

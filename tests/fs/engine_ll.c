@@ -8,6 +8,7 @@
  *     sleep_MS      answers after MS milliseconds
  *     block         answers when the command "unblock" comes
  *     early         answers at once, and returns after "unblock"
+ *     early_MS      the same, but answers after MS milliseconds
  *     pair_a/_b     each waits inside until the other is inside too
  *     park          returns without an answer; "release" starts a thread that
  *                   answers all of them and ends at once
@@ -279,6 +280,12 @@ static void behave(fuse_req_t req, const char *name, size_t size,
 		pthread_mutex_unlock(&lock);
 		text_answer(req, text);
 	} else if (strcmp(name, "early") == 0) {
+		pthread_mutex_lock(&lock);
+		text_answer(req, text);
+		wait_unblocked(before);
+		pthread_mutex_unlock(&lock);
+	} else if (strncmp(name, "early_", 6) == 0) {
+		usleep(1000 * atoi(name + 6));
 		pthread_mutex_lock(&lock);
 		text_answer(req, text);
 		wait_unblocked(before);

@@ -5,6 +5,7 @@
  *     -o loops=N    runs the loop N times over one mount; after each but the
  *                   last it says "loop RESULT exited EXITED" and waits for the
  *                   command "go", then calls fuse_session_reset()
+ *     -o alternate  a single-threaded loop and one with threads take turns
  *     -o mounts=N   N sessions, one after the other; each says "mounted" and,
  *                   when it is destroyed, "ended RESULT fds= threads= maps=
  *                   kbytes=", what the process has open then
@@ -23,11 +24,13 @@ static const char contents[] = "contents\n";
 static struct {
 	unsigned int loops;
 	unsigned int mounts;
-} options = { 1, 1 };
+	int alternate;
+} options = { 1, 1, 0 };
 
 static const struct fuse_opt lifecycle_opts[] = {
 	{ "loops=%u", 0, 0 },
 	{ "mounts=%u", sizeof(unsigned int), 0 },
+	{ "alternate", 2 * sizeof(unsigned int), 1 },
 	FUSE_OPT_END,
 };
 
@@ -152,6 +155,8 @@ static int session(struct fuse_args *args)
 	say("mounted");
 	for (unsigned int i = 1; i <= options.loops; i++) {
 		res = serve_loop(se);
+		if (options.alternate)
+			serve_options.cmdline.singlethread ^= 1;
 		if (i == options.loops)
 			break;
 		say("loop %d exited %d", res, fuse_session_exited(se) != 0);
