@@ -9,7 +9,7 @@ demo: ## installs what is missing, builds, and copies a real tree through two fi
 	@scripts/build.sh
 	@scripts/demo.sh
 
-test: ## builds, and runs all tests
+test: ## builds, and runs clippy and all tests
 	@scripts/deps.sh test
 	@scripts/build.sh
 	@scripts/test.sh

@@ -4,8 +4,7 @@
 # usage: bench.sh [OPTION...], see bench.sh --help
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
-trap restore_rings EXIT
+trap await_restoration EXIT
 trap 'exit 130' INT TERM
-enable_rings
-say "rings: $rings_why"
+load_fuse
 "$top/scripts/cargo.sh" bench --bench compare -- "$@"

@@ -78,7 +78,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
 check_device() {
-    [ -e /dev/fuse ] || modprobe fuse 2>/dev/null || true
+    load_fuse
     [ -e /dev/fuse ] || die "no /dev/fuse here: this kernel or container has no FUSE (as root: modprobe fuse)"
     if ! { : <>/dev/fuse; } 2>/dev/null; then
         die "$(id -un) may not open /dev/fuse ($(stat -c '%A, owner %U' /dev/fuse)): run 'make demo' as root, or have root run: chmod 666 /dev/fuse"

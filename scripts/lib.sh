@@ -11,12 +11,27 @@ PATH=$PATH:/usr/sbin:/sbin
 say() { printf '%s\n' "$@"; } # one line per argument
 die() { printf 'ringfuse: %s\n' "$*" >&2; exit 1; }
 
+# Without the module there is no parameter to look at.
+load_fuse() {
+    [ -e /sys/module/fuse ] || [ "$(id -u)" != 0 ] || modprobe fuse 2>/dev/null || true
+}
+
+# Tests and the bench turn rings on themselves; processes of their own set the
+# parameter back after them (tests/support/machine.rs). Waits for these.
+await_restoration() {
+    local tries
+    for ((tries = 0; tries < 50; tries++)); do
+        [ -e /run/ringfuse-tests.enable_uring ] || return 0
+        sleep 0.1
+    done
+}
+
 # Turns rings on for new mounts if this user may and the kernel has them, and
 # says in $rings (on|off|none) and $rings_why what came of it. The caller's EXIT
 # trap must call restore_rings, which sets the parameter back.
 rings=off rings_why= rings_before=
 enable_rings() {
-    [ -e /sys/module/fuse ] || [ "$(id -u)" != 0 ] || modprobe fuse 2>/dev/null || true
+    load_fuse
     if [ ! -e "$rings_parameter" ]; then
         rings=none
         rings_why="this kernel ($(uname -r)) does not offer FUSE over io_uring; Linux 6.14 and later do"

@@ -6,13 +6,12 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cargo=$top/scripts/cargo.sh
-trap restore_rings EXIT
+trap await_restoration EXIT
 trap 'exit 130' INT TERM
-enable_rings
-say "rings: $rings_why"
+load_fuse
 status=0
 if cargo clippy --version >/dev/null 2>&1; then
-    "$cargo" clippy --all-targets || status=$?
+    "$cargo" clippy --quiet --all-targets || status=$?
 else
     say "skipped: clippy, which this toolchain does not have"
 fi

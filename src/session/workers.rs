@@ -92,11 +92,7 @@ fn serial(session: &Arc<Session>) -> Result<()> {
     let alarm = session.wake_me_on_exit();
     let mut buffer = Buffer::new(session.buffer_size())?;
     let mut slot = session.slots.take();
-    loop {
-        let Some(received) = alarm.reading(|| dev::receive(session, session.fd(), &mut buffer))
-        else {
-            break;
-        };
+    while let Some(received) = alarm.reading(|| dev::receive(session, session.fd(), &mut buffer)) {
         match received? {
             Received::Again => {}
             Received::Unmounted => session.exit(),

@@ -140,7 +140,8 @@ pub fn receive(session: &Session, fd: RawFd, buffer: &mut [u8]) -> Result<Receiv
         }
         Ok(n) => Ok(Received::Message(n)),
         Err(Errno(libc::EINTR | libc::ENOENT)) => Ok(Received::Again),
-        Err(Errno(libc::ENODEV)) => Ok(Received::Unmounted),
+        // ECONNABORTED: it was aborted while this read had a request already.
+        Err(Errno(libc::ENODEV | libc::ECONNABORTED)) => Ok(Received::Unmounted),
         // Another thread has unmounted, and closed the descriptor with it.
         Err(Errno(libc::EBADF)) if session.fd() < 0 => Ok(Received::Unmounted),
         Err(errno) => Err(errno),
