@@ -27,6 +27,8 @@ pub struct Row {
 }
 
 const DIRECT: &str = "cache=auto,timeout=0";
+/// Without a timeout the kernel asks for the attributes with every read.
+const DATA: &str = "cache=auto,timeout=60";
 const WRITEBACK: &str = "cache=auto,timeout=0,writeback";
 
 pub const ROWS: &[Row] = &[
@@ -37,32 +39,32 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "4 KiB reads, O_DIRECT",
         unit: Unit::Calls,
-        options: DIRECT,
+        options: DATA,
         start: |m, c| direct_read(m, c, 4096),
     },
     Row {
         name: "4 KiB writes, O_DIRECT",
         unit: Unit::Calls,
-        options: DIRECT,
+        options: DATA,
         start: |m, c| direct_write(m, c, 4096),
     },
     Row {
         name: "1 MiB reads, O_DIRECT",
         unit: Unit::Bytes,
-        options: DIRECT,
+        options: DATA,
         start: |m, c| direct_read(m, c, MIB),
     },
     Row {
         name: "1 MiB writes, O_DIRECT",
         unit: Unit::Bytes,
-        options: DIRECT,
+        options: DATA,
         start: |m, c| direct_write(m, c, MIB),
     },
-    Row { name: "sequential reads", unit: Unit::Bytes, options: DIRECT, start: sequential_read },
+    Row { name: "sequential reads", unit: Unit::Bytes, options: DATA, start: sequential_read },
     Row {
         name: "sequential writes",
         unit: Unit::Bytes,
-        options: DIRECT,
+        options: DATA,
         start: |m, c| sequential_write(m, c, false),
     },
     Row {
