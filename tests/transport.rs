@@ -68,6 +68,18 @@ fn a_small_max_write_leaves_room_for_attributes() {
 }
 
 #[test]
+fn the_program_is_told() {
+    if possible() {
+        let queues = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap();
+        let queues: i64 =
+            queues.trim().rsplit(['-', ',']).next().unwrap().parse::<i64>().unwrap() + 1;
+        let told = |fs: Mount| fs.command("told");
+        assert_eq!(told(server().mount(Transport::Ring)), 2000 + queues);
+        assert_eq!(told(server().mount(Transport::Dev)), 1000);
+    }
+}
+
+#[test]
 fn queue_depths() {
     if possible() {
         for depth in ["1", "4", "32"] {

@@ -27,7 +27,8 @@
  *     pid           the pid of the filesystem
  *     zeros         as many zero bytes as were asked for
  *
- * Commands: unblock, release, and the numbers inside (handlers now), peak
+ * Commands: unblock, release, told (what ringfuse.h says), and the numbers inside
+ * (handlers now), peak
  * (most handlers at once; sets it to 0), parked, reads, interrupts.
  */
 #include "serve.h"
@@ -364,6 +365,42 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	pthread_mutex_unlock(&lock);
 }
 
+#if __has_include(<ringfuse.h>)
+#include <ringfuse.h>
+
+/*
+ * What ringfuse.h tells: transport * 1000 + queues, or less than 0 if it tells
+ * something that cannot be: no reason, no requests, or more than there was room
+ * for.
+ */
+static long told(struct fuse_session *se)
+{
+	struct ringfuse_stats stats = { .size = sizeof(stats) };
+	struct ringfuse_stats part = { .size = offsetof(struct ringfuse_stats,
+							queues),
+				       .queues = 4711 };
+
+	if (ringfuse_session_stats(se, &stats) != 0 ||
+	    ringfuse_session_stats(se, &part) != 0 ||
+	    ringfuse_session_stats(se, NULL) != -EINVAL)
+		return -1;
+	if (part.transport != stats.transport || part.queues != 4711)
+		return -2;
+	if (!ringfuse_session_reason(se) || !*ringfuse_session_reason(se))
+		return -3;
+	if (!stats.dev_requests ||
+	    (stats.ring_requests > 0) != (stats.transport == RINGFUSE_TRANSPORT_RING))
+		return -4;
+	return stats.transport * 1000L + stats.queues;
+}
+#else
+static long told(struct fuse_session *se)
+{
+	(void)se;
+	return -ENOSYS;
+}
+#endif
+
 static long command(struct fuse_session *se, int argc, char **argv)
 {
 	const char *what = argv[0];
@@ -384,6 +421,8 @@ static long command(struct fuse_session *se, int argc, char **argv)
 		pthread_cond_broadcast(&changed);
 	} else if (strcmp(what, "inside") == 0) {
 		answer = inside;
+	} else if (strcmp(what, "told") == 0) {
+		answer = told(se);
 	} else if (strcmp(what, "peak") == 0) {
 		answer = peak;
 		peak = inside;

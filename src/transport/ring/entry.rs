@@ -225,10 +225,10 @@ impl Entry {
             at < payload + self.payload_len && payload < at + part.len()
         };
         if self.request.opcode() == Some(Opcode::Write) && total <= LATE {
-            let all: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
             // SAFETY: an unanswered request's entry belongs to who answers it.
             let this = unsafe { &mut *self.pointer().as_ptr() };
-            this.late[..total].copy_from_slice(&all);
+            let bytes = parts.iter().flat_map(|part| part.iter());
+            this.late.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
             this.late_len = total;
         } else if parts.len() > 1 && parts.iter().any(inside) {
             // A part could be overwritten before its turn.

@@ -204,8 +204,11 @@ impl Engine {
         if self.has_no_rings() && matches!(beginning, Beginning::Register(_)) {
             return Err(Errno(libc::EMFILE));
         }
-        Thread::join_finished(&self.threads);
         let mut workers = self.workers.lock();
+        if self.threads.lock().len() > workers.len() {
+            // Some had no ring, and have ended.
+            Thread::join_finished(&self.threads);
+        }
         if workers.len() >= self.max_workers {
             return Err(Errno(libc::EAGAIN));
         }
