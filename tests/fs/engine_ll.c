@@ -28,8 +28,8 @@
  *     zeros         as many zero bytes as were asked for
  *
  * Commands: unblock, release, told (what ringfuse.h says), and the numbers inside
- * (handlers now), peak
- * (most handlers at once; sets it to 0), parked, reads, interrupts.
+ * (handlers now), peak (most handlers at once; sets it to 0), blocked (that wait for "unblock"),
+ * parked, reads, interrupts.
  */
 #include "serve.h"
 
@@ -59,7 +59,7 @@ static int pair_inside[2];
 static unsigned long unblocked;		/* how often "unblock" was said */
 static struct parked parked[MAX_PARKED];
 static int parked_count;
-static long inside, peak, reads, interrupts;
+static long inside, peak, reads, interrupts, blocked;
 
 static const struct stat root_attr = {
 	.st_ino = FUSE_ROOT_ID, .st_mode = S_IFDIR | 0755, .st_nlink = 2,
@@ -133,8 +133,10 @@ static void number_answer(fuse_req_t req, long number)
 /* Waits until "unblock" is said once more than `before`. */
 static void wait_unblocked(unsigned long before)
 {
+	blocked++;
 	while (unblocked == before)
 		pthread_cond_wait(&changed, &lock);
+	blocked--;
 }
 
 static void wait_pair(int which)
@@ -421,6 +423,8 @@ static long command(struct fuse_session *se, int argc, char **argv)
 		pthread_cond_broadcast(&changed);
 	} else if (strcmp(what, "inside") == 0) {
 		answer = inside;
+	} else if (strcmp(what, "blocked") == 0) {
+		answer = blocked;
 	} else if (strcmp(what, "told") == 0) {
 		answer = told(se);
 	} else if (strcmp(what, "peak") == 0) {
