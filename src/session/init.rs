@@ -242,6 +242,9 @@ fn negotiate(session: &Session, req: &Request, args: InitIn, flags2: u32) -> Res
     ) {
         Ok(engine) => {
             flags |= wire::OVER_IO_URING;
+            if out.max_background == 0 {
+                (out.max_background, out.congestion_threshold) = engine.background_limits();
+            }
             Some(engine)
         }
         Err(reason) => {

@@ -14,6 +14,7 @@
 use super::entry::Entry;
 use super::placement::Started;
 use super::sqe::{self, Token};
+use super::stream;
 use super::uring::Ring;
 use super::watch::Watch;
 use super::worker::{Beginning, Served, Worker};
@@ -101,6 +102,7 @@ impl Handle {
                 engine,
                 watch: Watch::default(),
                 started: Started::default(),
+                streams: Vec::new(),
                 oldest_pending: None,
                 pending_for: 0,
                 quiet: 0,
@@ -144,6 +146,7 @@ struct Keeper {
     engine: Arc<Engine>,
     watch: Watch,
     started: Started,
+    streams: Vec<stream::Seen>,
     /// The request that waited longest for a thread then.
     oldest_pending: Option<NonNull<Entry>>,
     /// Looks since it became that.
@@ -376,6 +379,8 @@ impl Keeper {
         busy |= self.engine.look_after_kicks();
         busy |= self.look_after_pending()?;
         self.engine.look_at_placement(&mut self.started);
+        self.engine.look_at_streams(&mut self.streams);
+        busy |= self.engine.look_at_yielding();
         busy |= !self.retry.is_empty();
         self.quiet = if busy { 0 } else { self.quiet.saturating_add(1) };
         if self.quiet == QUIET_TICKS {

@@ -30,9 +30,11 @@ mod kick;
 mod placement;
 mod serial;
 mod sqe;
+mod stream;
 mod uring;
 mod watch;
 mod worker;
+mod yielding;
 
 use crate::errno::{Errno, Result};
 use crate::session::request::Request;
@@ -75,6 +77,10 @@ struct Queue {
     stranded: AtomicBool,
     /// Whether a thread is kicking this queue.
     kicker: AtomicBool,
+    /// Requests among them that were part of a stream.
+    streamed: AtomicU64,
+    /// Its threads are not to be bound at the moment.
+    roams: AtomicBool,
     /// A regular file of which a request came lately; 0: none.
     file: AtomicU64,
 }
@@ -190,6 +196,8 @@ impl Engine {
                     kicked: AtomicU64::new(0),
                     stranded: AtomicBool::new(false),
                     kicker: AtomicBool::new(false),
+                    streamed: AtomicU64::new(0),
+                    roams: AtomicBool::new(false),
                     file: AtomicU64::new(0),
                 })
                 .collect(),
@@ -269,6 +277,14 @@ impl Engine {
         let result = serial.run(self);
         *self.serial.lock() = Some(serial);
         result
+    }
+
+    /// What max_background and congestion_threshold are to be where the
+    /// filesystem leaves them to the kernel. Its own 12 and 9 are for all queues
+    /// together: beyond them pages that readahead has allocated are thrown away.
+    pub fn background_limits(&self) -> (u16, u16) {
+        let max = (12 * self.queues.len()).clamp(64, 1024) as u16;
+        (max, max / 4 * 3)
     }
 
     /// For the log: what serves.

@@ -11,9 +11,9 @@
 //!
 //! RINGFUSE_PIN=yes or no says it instead.
 
-use super::{cpus, Engine};
+use super::{cpus, yielding, Engine};
 use crate::sys::affinity::CpuSet;
-use crate::sys::{cputime, imports, thread};
+use crate::sys::{cputime, imports, policy, thread};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Requests after which a filesystem that started nothing is trusted.
@@ -29,6 +29,8 @@ pub struct Placement {
     /// The process's own CPUs, when the engine was made.
     own: Option<CpuSet>,
     looks: AtomicU64,
+    /// Whether threads may be made to yield.
+    pub may_yield: bool,
 }
 
 /// What a handler thread knows of its own place.
@@ -66,7 +68,13 @@ impl Placement {
             // Bound threads gain nothing where there is one CPU only.
             _ => (false, own.is_none_or(|own| own.count() < 2)),
         };
-        Self { pinned: pinned.into(), settled: settled.into(), own, looks: AtomicU64::new(0) }
+        Self {
+            pinned: pinned.into(),
+            settled: settled.into(),
+            own,
+            looks: AtomicU64::new(0),
+            may_yield: (pinned || !settled) && yielding::allowed(),
+        }
     }
 
     /// Whether handler threads are to be bound to their queues' CPUs.
@@ -77,6 +85,11 @@ impl Placement {
     /// Whether the CPU of `queue` is one of the process's own.
     fn may_use(&self, queue: u16) -> bool {
         self.own.is_none_or(|own| own.contains(queue as usize))
+    }
+
+    /// How many CPUs the process may use.
+    pub fn cpus(&self) -> usize {
+        self.own.map_or(1, |own| own.count())
     }
 
     /// Lets the calling thread run where the process may.
@@ -162,6 +175,9 @@ impl Engine {
             if CpuSet::of(tid).is_ok_and(|set| set.count() == 1) {
                 let _ = own.apply(tid);
             }
+            if self.placement.may_yield && policy::is_idle(tid) {
+                let _ = policy::set_normal(tid);
+            }
         }
     }
 
@@ -173,7 +189,8 @@ impl Engine {
     /// Binds the calling thread to the CPU of `queue`, or lets it go, as things
     /// are now. `place` is what this thread knows of itself.
     pub(super) fn place(&self, queue: u16, place: &mut Place) {
-        let wanted = self.placement.is_pinned().then_some(queue);
+        let roams = self.queues[queue as usize].roams.load(Ordering::Relaxed);
+        let wanted = (self.placement.is_pinned() && !roams).then_some(queue);
         if place.wanted != wanted {
             place.wanted = wanted;
             match wanted {

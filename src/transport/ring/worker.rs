@@ -11,7 +11,9 @@ use super::entry::Entry;
 use super::gate::Activity;
 use super::placement::Place;
 use super::sqe::{self, Token};
+use super::stream;
 use super::uring::Ring;
+use super::yielding::Yielding;
 use super::Engine;
 use crate::abi::kernel::Opcode;
 use crate::errno::{Errno, Result};
@@ -19,6 +21,7 @@ use crate::session::decode::fixed_len;
 use crate::session::dispatch::dispatch;
 use crate::session::request::SharedTurn;
 use crate::sys::thread::{gettid, spawn, SignalMask, Thread};
+use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, RawFd};
@@ -46,6 +49,8 @@ pub struct Worker {
     /// The keeper's last look: the activity it saw, and how often it was the same.
     seen: AtomicU64,
     looks: AtomicU32,
+    /// The keeper's.
+    pub(super) yielding: Mutex<Yielding>,
 }
 
 impl Worker {
@@ -61,6 +66,7 @@ impl Worker {
             tid: AtomicI32::new(0),
             seen: AtomicU64::new(0),
             looks: AtomicU32::new(0),
+            yielding: Mutex::default(),
         }
     }
 
@@ -168,11 +174,13 @@ impl Engine {
                 false => Served::Gone,
             };
         }
-        if matches!(
-            Opcode::from_wire(header.opcode),
-            Some(Opcode::Read | Opcode::Write | Opcode::Open)
-        ) {
-            self.queue(entry).file.store(header.nodeid, Ordering::Relaxed);
+        let opcode = Opcode::from_wire(header.opcode);
+        if let Some(opcode @ (Opcode::Read | Opcode::Write | Opcode::Open)) = opcode {
+            let queue = self.queue(entry);
+            queue.file.store(header.nodeid, Ordering::Relaxed);
+            if stream::is_part_of_one(opcode, entry.op_in()) {
+                queue.streamed.fetch_add(1, Ordering::Relaxed);
+            }
         }
         let permit = self.permit();
         if !self.gate.pass(&worker.activity) {
@@ -181,7 +189,6 @@ impl Engine {
         let turn = entry.begin(&header);
         worker.turn.set(turn);
         worker.current.store(entry.pointer().as_ptr(), Ordering::Release);
-        let opcode = Opcode::from_wire(header.opcode);
         let fixed = opcode.map_or(0, |opcode| fixed_len(opcode, self.session.dialect()));
         let rest = entry.rest(opcode);
         dispatch(&entry.request, &header, &entry.op_in()[..fixed], rest);
