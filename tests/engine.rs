@@ -6,6 +6,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -66,6 +67,21 @@ fn bound_handlers(pid: u32) -> usize {
                 status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
             !allowed.contains([',', '-'])
         })
+        .count()
+}
+
+/// Handler threads of rings with the policy SCHED_IDLE, says the kernel.
+fn yielding_handlers(pid: u32) -> usize {
+    const POLICY: usize = 41 - 3; // proc_pid_stat(5), counted behind the name
+    std::fs::read_dir(format!("/proc/{pid}/task"))
+        .unwrap()
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok())
+        .filter_map(|stat| {
+            let (name, rest) = stat.rsplit_once(") ")?;
+            let policy = rest.split(' ').nth(POLICY)?;
+            Some(name.contains("fuse-ring-") && policy == libc::SCHED_IDLE.to_string())
+        })
+        .filter(|&yields| yields)
         .count()
 }
 
@@ -139,6 +155,70 @@ each_transport! {
         thread::sleep(Duration::from_secs(1));
         check_masks(&fs);
         assert_eq!(bound_handlers(fs.pid), 0);
+    }
+
+    /// Handlers that are bound to their clients' CPUs yield to them while there
+    /// is much to do, but not where somebody else wants the CPU.
+    fn busy_handlers_yield_to_clients_only(on) {
+        if on == Transport::Dev {
+            return skip("no handler is bound to a CPU there");
+        }
+        let fs = Server::new("engine_ll").env("RINGFUSE_PIN", "yes").mount(on);
+        if !machine::is_root() {
+            return skip("only who may raise priorities can stop yielding");
+        }
+        let cpu = cpus()[0];
+        let over = Arc::new(AtomicBool::new(false));
+        let client = {
+            let (over, file) = (over.clone(), opened(&fs, "fast"));
+            pinned(cpu, move || {
+                while !over.load(Ordering::Relaxed) {
+                    read(&file, 1);
+                }
+            })
+        };
+        client::eventually("a handler to yield", || yielding_handlers(fs.pid) > 0);
+        let hog = {
+            let over = over.clone();
+            pinned(cpu, move || while !over.load(Ordering::Relaxed) {})
+        };
+        client::eventually("handlers to be equals of the hog", || yielding_handlers(fs.pid) == 0);
+        over.store(true, Ordering::Relaxed);
+        client.join().unwrap();
+        hog.join().unwrap();
+        client::eventually("idle handlers to be equals", || yielding_handlers(fs.pid) == 0);
+    }
+
+    /// Readahead is served beside the reader, not on its CPU, while there is
+    /// another one.
+    fn a_stream_is_served_beside_its_reader(on) {
+        if on == Transport::Dev || cpus().len() < 2 {
+            return skip("no handler is bound to a CPU there, or there is one CPU only");
+        }
+        let fs = Server::new("engine_ll").env("RINGFUSE_PIN", "yes").mount(on);
+        let over = Arc::new(AtomicBool::new(false));
+        let client = {
+            let (over, path) = (over.clone(), fs.at("stream"));
+            pinned(cpus()[0], move || {
+                let mut data = vec![0; 128 << 10];
+                while !over.load(Ordering::Relaxed) {
+                    let file = File::open(&path).expect("open");
+                    for i in 0..64 {
+                        file.read_exact_at(&mut data, i << 17).expect("read");
+                    }
+                }
+            })
+        };
+        let handlers = || process::threads_named(fs.pid, "fuse-ring-");
+        client::eventually("handlers that roam", || handlers() > bound_handlers(fs.pid));
+        over.store(true, Ordering::Relaxed);
+        client.join().unwrap();
+        // Small requests bring them back.
+        client::eventually("bound handlers", || {
+            let file = opened(&fs, "fast");
+            pinned(cpus()[0], move || (0..2000).for_each(|i| drop(read(&file, i)))).join().unwrap();
+            handlers() == bound_handlers(fs.pid)
+        });
     }
 
     fn one_parked(on) {

@@ -1,7 +1,7 @@
 /*
  * engine_ll: a filesystem whose file names say what the handler of a read
  * does, for tests of how requests and threads are handled. Every name exists,
- * every read reaches the filesystem (direct_io), nothing else does twice. A
+ * every read reaches the filesystem (direct_io, but for "stream"), nothing else does twice. A
  * read is answered with the text "NAME@OFFSET" unless said otherwise.
  *
  *     fast          answers at once
@@ -26,6 +26,7 @@
  *     exit          calls fuse_session_exit(), then answers
  *     pid           the pid of the filesystem
  *     zeros         as many zero bytes as were asked for
+ *     stream        the same, through the page cache
  *
  * Commands: unblock, release, told (what ringfuse.h says), and the numbers inside
  * (handlers now), peak (most handlers at once; sets it to 0), blocked (that wait for "unblock"),
@@ -112,8 +113,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino,
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)ino;
-	fi->direct_io = 1;
+	fi->direct_io = strcmp(names[ino - 2], "stream") != 0;
 	fuse_reply_open(req, fi);
 }
 
@@ -338,7 +338,7 @@ static void behave(fuse_req_t req, const char *name, size_t size,
 	} else if (strcmp(name, "exit") == 0) {
 		fuse_session_exit(serve_session);
 		text_answer(req, text);
-	} else if (strcmp(name, "zeros") == 0) {
+	} else if (strcmp(name, "zeros") == 0 || strcmp(name, "stream") == 0) {
 		zeros(req, size);
 	} else {
 		text_answer(req, text);
