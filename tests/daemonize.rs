@@ -2,16 +2,30 @@
 //! watchdog: what the process that was started tells by its exit status, and
 //! what is left behind.
 
+#![allow(unsafe_code, clippy::undocumented_unsafe_blocks)]
+
 mod support;
 
+use libc::{c_int, c_void};
+use ringfuse::abi::public::{CustomIo, LowlevelOps};
+use ringfuse::ffi::session::{
+    fuse_session_start_teardown_watchdog as start_watchdog,
+    fuse_session_stop_teardown_watchdog as stop_watchdog,
+};
+use ringfuse::session::options::SessionOptions;
+use ringfuse::session::Session;
 use std::fs::{self, File};
+use std::os::fd::IntoRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::ptr::null_mut;
+use std::sync::Arc;
 
 use rustix::mount::UnmountFlags;
 use rustix::process::{kill_process, Pid, Signal};
 use support::machine::{is_root, rings_stay_on};
+use support::mount::built;
 use support::process::{alive, mounted, ring_counts, threads_named};
 use support::trace::Trace;
 use support::{eventually, skip, stock, Transport};
@@ -46,10 +60,8 @@ impl Filesystem {
         let path = dir.path().join("mnt");
         fs::create_dir(&path).expect("mkdir");
         let trace = dir.path().join("trace");
-        let program = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("build/tests/fs/init_ll");
-        assert!(program.exists(), "{} is not built: run `ninja -C build`", program.display());
         let file = |name: &str| File::create(dir.path().join(name)).expect("a file");
-        let started = Command::new(program)
+        let started = Command::new(built("init_ll"))
             .arg(&path)
             .args(["-o", &format!("trace={}", trace.display())])
             .args(options.iter().flat_map(|option| ["-o", option]))
@@ -356,4 +368,45 @@ fn in_the_foreground_nothing_changes_but_the_directory() {
         assert_eq!(fs.status(), Some(0), "{}", fs.log());
         assert_eq!(fs.read("out"), "mounted\nloop 0\n");
     }
+}
+
+#[test]
+fn a_watchdog_needs_a_mounted_session() {
+    extern "C" fn read(_: c_int, _: *mut c_void, _: usize, _: *mut c_void) -> isize {
+        0
+    }
+    extern "C" fn writev(_: c_int, _: *const libc::iovec, _: c_int, _: *mut c_void) -> isize {
+        0
+    }
+    let new = || Session::new(LowlevelOps::default(), null_mut(), SessionOptions::default());
+    let session = new().expect("a session");
+    let start = |session: &Arc<Session>, seconds| unsafe {
+        start_watchdog(Arc::as_ptr(session), seconds, None, null_mut())
+    };
+    assert!(unsafe { start_watchdog(std::ptr::null(), 1, None, null_mut()) }.is_null());
+    assert!(start(&session, 1).is_null(), "not mounted");
+    let io = CustomIo { read: Some(read), writev: Some(writev), ..CustomIo::default() };
+    let fd = File::open("/dev/null").expect("open").into_raw_fd();
+    session.set_custom_io(io, fd).expect("custom io");
+    assert!(start(&session, 1).is_null(), "no connection of the kernel's");
+    unsafe { stop_watchdog(null_mut()) };
+
+    // A descriptor that was handed over is watched like any other; this one
+    // stays as it is until it is closed.
+    let (keep, watched) = rustix::pipe::pipe().expect("a pipe");
+    let session = new().expect("a session");
+    let path = format!("/dev/fd/{}", keep.into_raw_fd());
+    session.mount(&std::ffi::CString::new(path).expect("a path")).expect("taken over");
+    assert!(start(&session, -1).is_null(), "negative");
+    let first = start(&session, 0);
+    assert!(!first.is_null());
+    assert!(start(&session, 0).is_null(), "there is one already");
+    unsafe { stop_watchdog(first) };
+    let second = start(&session, 0);
+    assert!(!second.is_null(), "the first one was stopped");
+    // With no time to wait this process would end at once if it still looked.
+    session.unmount();
+    drop(watched);
+    unsafe { stop_watchdog(second) };
+    assert!(!session.exited());
 }

@@ -622,6 +622,29 @@ each_transport! {
         }
     }
 
+    fn pruned_nodes_are_forgotten(on) {
+        if stock() {
+            return skip("libfuse cannot prune before 3.19");
+        }
+        let mount = Server::new("init_ll").option("commands").mount(on);
+        fs::metadata(mount.at("file")).unwrap();
+        let file = File::open(mount.at("link")).unwrap();
+        match mount.command("prune 2") {
+            // Linux 6.18 has it; what is open stays.
+            0 => {}
+            error => {
+                assert_eq!(error, -i64::from(libc::ENOSYS));
+                return skip("this kernel cannot prune");
+            }
+        }
+        assert_eq!(count(&mount.trace.take(), "forget"), 0);
+        drop(file);
+        support::eventually("the FORGET of a node that was pruned", || {
+            assert_eq!(mount.command("prune 2"), 0);
+            count(&mount.trace.take(), "forget") > 0
+        });
+    }
+
     /// Nothing to be seen without SELinux, but files must be made all the same.
     fn new_files_with_security_contexts(on) {
         let Some(mount) = mount_with(on, cap::SECURITY_CTX | cap::SETXATTR_EXT, 0) else { return };

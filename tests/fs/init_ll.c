@@ -15,6 +15,7 @@
  *     -o watchdog=N      fuse_session_start_teardown_watchdog(N)
  *     -o bark            with a callback, which says "bark" and exits with 5
  *     -o twice           starts it twice, and says what came of that
+ *     -o commands        serves the command "prune NODE": fuse_lowlevel_notify_prune()
  *
  * The trace begins with the line "process pid=N", and has the thread's name in
  * the line of init.
@@ -43,6 +44,7 @@ static struct {
 	int watchdog;
 	int bark;
 	int twice;
+	int commands;
 } options = { .early = -1, .sync = -1, .watchdog = -1 };
 
 #define OPTION(template, field, value) \
@@ -53,7 +55,8 @@ static const struct fuse_opt init_opts[] = {
 	OPTION("timeout=%u", timeout, 0), OPTION("fail=%i", fail, 0),
 	OPTION("die", die, 1), OPTION("stop=%s", stop, 0),
 	OPTION("watchdog=%i", watchdog, 0), OPTION("bark", bark, 1),
-	OPTION("twice", twice, 1), FUSE_OPT_END,
+	OPTION("twice", twice, 1), OPTION("commands", commands, 1),
+	FUSE_OPT_END,
 };
 
 enum { FILE_INO = 2, LINK_INO, HANG_INO, NEW_INO };
@@ -180,6 +183,19 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data,
 	fuse_reply_write(req, size);
 }
 
+static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
+{
+	trace(req, "forget", "ino=%llu nlookup=%llu", (unsigned long long)ino,
+	      (unsigned long long)nlookup);
+	fuse_reply_none(req);
+}
+
+static void op_syncfs(fuse_req_t req, fuse_ino_t ino)
+{
+	trace(req, "syncfs", "ino=%llu", (unsigned long long)ino);
+	fuse_reply_err(req, 0);
+}
+
 static void op_destroy(void *userdata)
 {
 	(void)userdata;
@@ -190,13 +206,23 @@ static const struct fuse_lowlevel_ops ops = {
 	.init = op_init, .destroy = op_destroy, .lookup = op_lookup,
 	.getattr = op_getattr, .setattr = op_setattr, .readlink = op_readlink,
 	.open = op_open, .create = op_create, .read = op_read,
-	.write = op_write,
+	.write = op_write, .forget = op_forget, .syncfs = op_syncfs,
 };
 
 static void bark(void *data)
 {
 	say("bark %s", (const char *)data);
 	_exit(5);
+}
+
+static long command(struct fuse_session *se, int argc, char **argv)
+{
+	fuse_ino_t node;
+
+	if (argc != 2 || strcmp(argv[0], "prune") != 0)
+		return -ENOSYS;
+	node = strtoull(argv[1], NULL, 10);
+	return fuse_lowlevel_notify_prune(se, &node, 1);
 }
 
 static void stop_at(const char *place)
@@ -253,6 +279,8 @@ int main(int argc, char **argv)
 	}
 	serve_session = se;
 	say("mounted");
+	if (options.commands)
+		serve_commands(command);
 	res = serve_loop(se);
 	say("loop %d", res);
 	trace(NULL, "loop", "result=%d", res);
