@@ -393,7 +393,7 @@ fn a_watchdog_needs_a_mounted_session() {
 
     // A descriptor that was handed over is watched like any other; this one
     // stays as it is until it is closed.
-    let (keep, watched) = rustix::pipe::pipe().expect("a pipe");
+    let (keep, watched) = ringfuse::sys::process::pipe(0).expect("a pipe");
     let session = new().expect("a session");
     let path = format!("/dev/fd/{}", keep.into_raw_fd());
     session.mount(&std::ffi::CString::new(path).expect("a path")).expect("taken over");
