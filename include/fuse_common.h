@@ -9,7 +9,7 @@
  *
  *     #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 18)
  *
- * which says the API version the program is written for, 30 to 318. Where a
+ * which says the API version the program is written for, 30 to 319. Where a
  * function or structure has changed over the releases, the program gets the
  * form of that version. File offsets have 8 bytes: on 32-bit systems compile
  * with -D_FILE_OFFSET_BITS=64, which `pkg-config --cflags fuse3` says.
@@ -33,7 +33,7 @@
 #define FUSE_VERSION FUSE_MAKE_VERSION(FUSE_MAJOR_VERSION, FUSE_MINOR_VERSION)
 
 #ifndef FUSE_USE_VERSION
-#error "define FUSE_USE_VERSION, the libfuse API version this program is written for (30 to 318), before including this header"
+#error "define FUSE_USE_VERSION, the libfuse API version this program is written for (30 to 319), before including this header"
 #elif FUSE_USE_VERSION < 30
 #error "FUSE_USE_VERSION is below 30: the API of libfuse 2 is not supported, port the program to 30 or later"
 #endif

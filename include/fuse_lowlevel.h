@@ -1243,7 +1243,7 @@ void fuse_session_set_debug(struct fuse_session *se);
  * Since 3.19.
  *
  * Without a call, INIT is answered in the loop, except between
- * fuse_daemonize_early_start() and its end on systems without rings. With true
+ * fuse_daemonize_early_start() and its end where there are no rings. With true
  * the session never uses rings, as those need to know the loop. Needs Linux 6.18
  * and the right to mount; else INIT is answered in the loop, after a message.
  */

@@ -55,18 +55,19 @@ pub fn start(flags: u32) -> Result<()> {
         log_error!("fuse: fuse_daemonize_early_start() was called before");
         return Err(Errno(libc::EALREADY));
     }
-    if flags & NO_CHDIR == 0 {
-        process::chdir(c"/").map_err(failed("change to directory /"))?;
-    }
-    let background = match flags & NO_BACKGROUND {
-        0 => Some(background()?),
-        _ => None,
-    };
+    let background = begin(flags).inspect_err(|_| USED.store(false, Ordering::SeqCst))?;
     *START.lock() = Some(Start { background, mounted: Vec::new() });
     Ok(())
 }
 
-/// Whether [`start`] was called, however it ended.
+fn begin(flags: u32) -> Result<Option<Background>> {
+    if flags & NO_CHDIR == 0 {
+        process::chdir(c"/").map_err(failed("change to directory /"))?;
+    }
+    (flags & NO_BACKGROUND == 0).then(background).transpose()
+}
+
+/// Whether [`start`] succeeded.
 pub fn was_used() -> bool {
     USED.load(Ordering::SeqCst)
 }

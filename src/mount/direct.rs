@@ -77,10 +77,10 @@ pub(super) fn attempt(
         Ok(device) => device,
         Err(failure) => return (Err(failure), false),
     };
-    if let Some(early) = early {
-        early.opened(device.as_fd());
-    }
-    let result = through(api, &device, path, options, target);
+    let result = early
+        .map_or(Ok(()), |early| early.opened(device.as_fd()))
+        .map_err(Failure::from)
+        .and_then(|()| through(api, &device, path, options, target));
     let is_last = early.is_some_and(|early| early.mounted(result.is_ok()));
     let result = match result {
         // What the kernel says of a filesystem that failed INIT.

@@ -71,8 +71,8 @@ impl Mount {
 /// What is done with a device while this process itself mounts it: synchronous
 /// INIT, which has to be served before the mount is there.
 pub trait Early {
-    /// `device` was opened for an attempt to mount.
-    fn opened(&self, device: BorrowedFd<'_>);
+    /// `device` was opened for an attempt to mount; after an error there is none.
+    fn opened(&self, device: BorrowedFd<'_>) -> Result<()>;
 
     /// The attempt is over. Returns whether the device's INIT was served, after
     /// which there is no other attempt.

@@ -322,9 +322,11 @@ fn choose_rings(
         return Err("the program carries the messages itself (fuse_session_custom_io)".into());
     }
     let Some(shape) = shape else {
-        return Err(match session.is_mounting() {
-            true => "INIT was answered while mounting, before the loop was known".into(),
-            false => "the program drives its own loop".into(),
+        return Err(match session.options.transport {
+            _ if !session.is_mounting() => "the program drives its own loop".into(),
+            Transport::Dev(why) => why.into(),
+            _ if !offered => ring::why_not_offered(),
+            _ => "INIT was answered while mounting, before the loop was known".into(),
         });
     };
     match session.options.transport {

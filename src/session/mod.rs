@@ -251,6 +251,7 @@ impl Session {
         let mounted = mount::mount(&self.options.mount, mountpoint, early)?;
         self.fd.store(mounted.fd.as_raw_fd(), Ordering::Release);
         *self.mounted.lock() = Some(mounted);
+        self.check_sync_init();
         daemonize::early::note_mounted(self);
         self.note_ready();
         Ok(())

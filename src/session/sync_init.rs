@@ -18,7 +18,6 @@ use super::Session;
 use crate::abi::kernel::DEV_IOC_SYNC_INIT;
 use crate::daemonize::early;
 use crate::errno::Result;
-use crate::log_warning;
 use crate::mount::Early;
 use crate::sys::fd;
 use crate::sys::memory::Buffer;
@@ -26,6 +25,7 @@ use crate::sys::thread::{gettid, spawn, SignalMask, Thread};
 use crate::sys::wake;
 use crate::transport::dev::{self, Received};
 use crate::transport::ring;
+use crate::{log_error, log_warning};
 use parking_lot::Mutex;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
@@ -49,6 +49,8 @@ struct Helper {
     stop: AtomicBool,
     /// Whether it is in, or about to enter, a blocking read.
     reading: AtomicBool,
+    /// Whether INIT has come.
+    served: AtomicBool,
 }
 
 /// Serves a session while it is being mounted.
@@ -68,6 +70,16 @@ impl Session {
         self.sync_init.mounting.load(Ordering::Acquire)
     }
 
+    /// Tells whoever ordered synchronous INIT that it was not to be had.
+    pub(super) fn check_sync_init(&self) {
+        if self.sync_init.said.load(Ordering::Relaxed) == SAID_YES && !self.is_initialized() {
+            log_warning!(
+                "fuse: INIT will be answered in the loop: answering it while mounting takes \
+                 Linux 6.18 and the right to mount"
+            );
+        }
+    }
+
     /// What serves INIT while mounting; `None` if the loop shall.
     pub(super) fn init_while_mounting(&self) -> Option<SyncInit> {
         let wanted = match self.sync_init.said.load(Ordering::Relaxed) {
@@ -84,15 +96,10 @@ impl Session {
 }
 
 impl Early for SyncInit {
-    fn opened(&self, device: BorrowedFd<'_>) {
+    fn opened(&self, device: BorrowedFd<'_>) -> Result<()> {
         let device = device.as_raw_fd();
-        if let Err(errno) = fd::ioctl_plain(device, DEV_IOC_SYNC_INIT) {
-            if self.session.sync_init.said.load(Ordering::Relaxed) == SAID_YES {
-                log_warning!(
-                    "fuse: no synchronous INIT ({errno}; Linux 6.18 has it): INIT comes in the loop"
-                );
-            }
-            return;
+        if fd::ioctl_plain(device, DEV_IOC_SYNC_INIT).is_err() {
+            return Ok(());
         }
         let (helper, session) = (Arc::<Helper>::default(), self.session.clone());
         let its_helper = helper.clone();
@@ -101,15 +108,16 @@ impl Early for SyncInit {
         let thread = spawn(c"fuse_init", SignalMask::Handler, move || {
             helper_thread(&session, device, &its_helper);
         });
-        match thread {
-            Ok(thread) => *self.running.lock() = Some((helper, thread)),
-            // The mount would wait for ever.
-            Err(errno) => crate::log_error!("fuse: cannot start a thread for INIT: {errno}"),
-        }
+        let thread = thread.inspect_err(|errno| {
+            log_error!("fuse: cannot start a thread for INIT: {errno}");
+        })?;
+        *self.running.lock() = Some((helper, thread));
+        Ok(())
     }
 
     fn mounted(&self, success: bool) -> bool {
         let session = &self.session;
+        let mut had_init = false;
         if let Some((helper, mut thread)) = self.running.lock().take() {
             helper.stop.store(true, Ordering::SeqCst);
             loop {
@@ -121,10 +129,9 @@ impl Early for SyncInit {
                     Err(still_there) => thread = still_there,
                 }
             }
+            had_init = helper.served.load(Ordering::SeqCst);
         }
         session.sync_init.mounting.store(false, Ordering::Release);
-        // A failed INIT has asked the session to exit.
-        let had_init = session.is_initialized() || session.exited();
         if !success {
             session.fd.store(-1, Ordering::Release);
             if session.is_initialized() {
@@ -158,6 +165,7 @@ fn serve(session: &Session, device: RawFd, helper: &Helper) -> Result<()> {
             Received::Again => {}
             Received::Unmounted => break,
             Received::Message(len) => {
+                helper.served.store(true, Ordering::SeqCst);
                 slot = dev::serve(session, device, &mut buffer, len, slot);
                 buffer.require(session.buffer_size())?;
             }
