@@ -22,7 +22,7 @@ use ringfuse::session::Session;
 use std::ffi::CStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::fd::IntoRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::sync::{Arc, Mutex};
 use support::{skip, stock, Line, Mount, Server, Transport};
@@ -523,14 +523,60 @@ fn control(mount: &Mount, name: &str) -> u64 {
 /// A mount of `init_ll` with capabilities set and unset; None, after saying why,
 /// with stock libfuse.
 fn mount_with(on: Transport, set: u64, unset: u64) -> Option<Mount> {
+    mount_as(on, set, unset, &[])
+}
+
+fn mount_as(on: Transport, set: u64, unset: u64, more: &[&str]) -> Option<Mount> {
     if stock() {
         skip("libfuse has not what init_ll uses before 3.19");
         return None;
     }
-    let options = [format!("set={set:x}"), format!("unset={unset:x}")];
     let server =
-        options.iter().fold(Server::new("init_ll"), |server, option| server.option(option));
-    Some(server.mount(on))
+        Server::new("init_ll").option(&format!("set={set:x}")).option(&format!("unset={unset:x}"));
+    Some(more.iter().fold(server, |server, option| server.option(option)).mount(on))
+}
+
+/// Makes a copy of the mount whose user ids are mapped; nobody sees it.
+fn map_ids(mount: &Mount) -> Result<(), i32> {
+    const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
+    let mut holder = std::process::Command::new("unshare")
+        .args(["--user", "cat"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("unshare");
+    // It answers once its user namespace is there.
+    writeln!(holder.stdin.as_mut().expect("piped")).expect("cat");
+    std::io::Read::read_exact(holder.stdout.as_mut().expect("piped"), &mut [0]).expect("cat");
+    for map in ["uid_map", "gid_map"] {
+        fs::write(format!("/proc/{}/{map}", holder.id()), "0 1000 1").expect("a map of ids");
+    }
+    let namespace = File::open(format!("/proc/{}/ns/user", holder.id())).expect("a namespace");
+    let path = std::ffi::CString::new(mount.path.to_str().unwrap()).unwrap();
+    let clone = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
+    let attributes: [u64; 4] = [MOUNT_ATTR_IDMAP, 0, 0, namespace.as_raw_fd() as u64];
+    let result = unsafe {
+        let tree = libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), clone);
+        assert!(tree >= 0, "open_tree: {}", std::io::Error::last_os_error());
+        let tree = OwnedFd::from_raw_fd(tree as i32);
+        let (fd, empty) = (tree.as_raw_fd(), libc::AT_EMPTY_PATH);
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd,
+            c"".as_ptr(),
+            empty,
+            &attributes,
+            size_of_val(&attributes),
+        )
+    };
+    let error = std::io::Error::last_os_error().raw_os_error().expect("an errno");
+    drop(holder.stdin.take());
+    holder.wait().expect("wait");
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(error)
+    }
 }
 
 fn count(lines: &[Line], op: &str) -> usize {
@@ -619,6 +665,59 @@ each_transport! {
             let errno = std::io::Error::last_os_error().raw_os_error();
             let expected = if set != 0 { libc::EOPNOTSUPP } else { libc::EOVERFLOW };
             assert_eq!((result, errno), (-1, Some(expected)));
+        }
+    }
+
+    fn files_that_need_no_open(on) {
+        for (set, unset) in [(cap::NO_OPEN_SUPPORT, 0), (0, cap::NO_OPEN_SUPPORT)] {
+            let Some(mount) = mount_as(on, set, unset, &["no_open", "debug"]) else { return };
+            for _ in 0..3 {
+                assert_eq!(fs::read(mount.at("file")).unwrap(), b"contents\n");
+            }
+            // The first one is answered with ENOSYS if that is known to be understood.
+            let opens = mount.log().matches(": Open,").count();
+            assert_eq!(opens, if set != 0 { 1 } else { 3 }, "{}", mount.log());
+        }
+    }
+
+    fn mapping_of_files_without_a_cache(on) {
+        for (set, unset) in [(cap::DIRECT_IO_ALLOW_MMAP, 0), (0, cap::DIRECT_IO_ALLOW_MMAP)] {
+            let Some(mount) = mount_as(on, set, unset, &["direct"]) else { return };
+            let file = OpenOptions::new().read(true).write(true).open(mount.at("file")).unwrap();
+            let map = unsafe {
+                libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), 0)
+            };
+            let errno = std::io::Error::last_os_error().raw_os_error();
+            if set == 0 {
+                assert_eq!((map, errno), (libc::MAP_FAILED, Some(libc::ENODEV)));
+            } else {
+                assert_ne!(map, libc::MAP_FAILED, "{errno:?}");
+                let seen = unsafe { std::slice::from_raw_parts(map.cast::<u8>(), 9) }.to_vec();
+                unsafe { libc::munmap(map, 4096) };
+                assert_eq!(seen, b"contents\n");
+            }
+        }
+    }
+
+    /// The two forms of the request must be told apart on either transport.
+    fn extended_attributes(on) {
+        for (set, unset) in [(cap::SETXATTR_EXT, 0), (0, cap::SETXATTR_EXT)] {
+            let Some(mount) = mount_with(on, set, unset) else { return };
+            let create = rustix::fs::XattrFlags::CREATE;
+            rustix::fs::setxattr(mount.at("file"), "user.name", b"value", create).unwrap();
+            let line = mount.trace.one("setxattr");
+            assert_eq!((line.text("name"), line.text("value")), ("user.name", "value"));
+            assert_eq!(line.hex("flags"), 1);
+        }
+    }
+
+    fn mapped_user_ids(on) {
+        if !support::machine::is_root() {
+            return skip("only root maps the ids of a mount");
+        }
+        for (set, unset) in [(cap::ALLOW_IDMAP, 0), (0, cap::ALLOW_IDMAP)] {
+            let Some(mount) = mount_as(on, set, unset, &["default_permissions"]) else { return };
+            assert_eq!(map_ids(&mount), if set != 0 { Ok(()) } else { Err(libc::EINVAL) });
         }
     }
 

@@ -15,6 +15,8 @@
  *     -o watchdog=N      fuse_session_start_teardown_watchdog(N)
  *     -o bark            with a callback, which says "bark" and exits with 5
  *     -o twice           starts it twice, and says what came of that
+ *     -o direct          files are opened with direct_io
+ *     -o no_open         there is no operation open
  *     -o commands        serves the command "prune NODE": fuse_lowlevel_notify_prune()
  *
  * The trace begins with the line "process pid=N", and has the thread's name in
@@ -45,6 +47,8 @@ static struct {
 	int bark;
 	int twice;
 	int commands;
+	int direct;
+	int no_open;
 } options = { .early = -1, .sync = -1, .watchdog = -1 };
 
 #define OPTION(template, field, value) \
@@ -56,7 +60,7 @@ static const struct fuse_opt init_opts[] = {
 	OPTION("die", die, 1), OPTION("stop=%s", stop, 0),
 	OPTION("watchdog=%i", watchdog, 0), OPTION("bark", bark, 1),
 	OPTION("twice", twice, 1), OPTION("commands", commands, 1),
-	FUSE_OPT_END,
+	OPTION("direct", direct, 1), OPTION("no_open", no_open, 1), FUSE_OPT_END,
 };
 
 enum { FILE_INO = 2, LINK_INO, HANG_INO, NEW_INO };
@@ -144,8 +148,25 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	trace(req, "open", "ino=%llu flags=%x", (unsigned long long)ino,
 	      (unsigned int)fi->flags);
-	fi->keep_cache = 1;
+	fi->direct_io = options.direct;
 	fuse_reply_open(req, fi);
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t ino,
+		       struct fuse_file_info *fi)
+{
+	(void)fi;
+	trace(req, "release", "ino=%llu", (unsigned long long)ino);
+	fuse_reply_err(req, 0);
+}
+
+static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
+			const char *value, size_t size, int flags)
+{
+	(void)ino;
+	trace(req, "setxattr", "name=%s value=%.*s flags=%x", name, (int)size,
+	      value, (unsigned int)flags);
+	fuse_reply_err(req, 0);
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
@@ -202,11 +223,12 @@ static void op_destroy(void *userdata)
 	trace(NULL, "destroy", "pid=%d", getpid());
 }
 
-static const struct fuse_lowlevel_ops ops = {
+static struct fuse_lowlevel_ops ops = {
 	.init = op_init, .destroy = op_destroy, .lookup = op_lookup,
 	.getattr = op_getattr, .setattr = op_setattr, .readlink = op_readlink,
 	.open = op_open, .create = op_create, .read = op_read,
-	.write = op_write, .forget = op_forget, .syncfs = op_syncfs,
+	.write = op_write, .release = op_release, .setxattr = op_setxattr,
+	.forget = op_forget, .syncfs = op_syncfs,
 };
 
 static void bark(void *data)
@@ -254,6 +276,8 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	stop_at("mount");
+	if (options.no_open)
+		ops.open = NULL;
 	se = fuse_session_new(&serve_options.args, &ops, sizeof(ops), NULL);
 	if (!se || fuse_set_signal_handlers(se) != 0)
 		return 3;
