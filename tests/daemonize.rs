@@ -418,8 +418,10 @@ fn a_watchdog_needs_a_mounted_session() {
     unsafe { stop_watchdog(first) };
     let second = start(&session, 0);
     assert!(!second.is_null(), "the first one was stopped");
-    // With no time to wait this process would end at once if it still looked.
+    // It does not look at a descriptor that is closed; if it did, with no time to
+    // wait this process would end now.
     session.unmount();
+    eventually("the end of the watch", || threads_named(std::process::id(), "fuse_watchdog") == 0);
     drop(watched);
     unsafe { stop_watchdog(second) };
     assert!(!session.exited());
