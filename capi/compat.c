@@ -13,6 +13,7 @@
 #define _GNU_SOURCE
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,9 +26,11 @@
 struct fuse;
 struct fuse_args;
 struct fuse_cmdline_opts;
+struct fuse_conn_info;
 struct fuse_custom_io;
 struct fuse_loop_config;
 struct fuse_operations;
+struct fuse_req;
 struct fuse_session;
 
 /*
@@ -108,6 +111,36 @@ OLD(int, fuse_session_custom_io, "FUSE_3.0", session_custom_io_at_30, fuse_sessi
 DEFAULT(int, fuse_session_custom_io, fuse_session_custom_io_317,
         (struct fuse_session * se, const struct fuse_custom_io *io, size_t op_size, int fd),
         (se, io, op_size, fd))
+#endif
+
+#if RINGFUSE_SONAME == 4 && RINGFUSE_FUSE_3_19
+/*
+ * The additions of 3.19 in the node that they have in a build without the option
+ * fuse319, for programs that were linked to such a library.
+ */
+typedef void (*timeout_fn)(void *data);
+#define ADDED_IN_319(result, name, parameters, arguments) \
+	OLD(result, name, "RINGFUSE_0.1", name##_at_ringfuse, name, parameters, arguments)
+
+ADDED_IN_319(void, fuse_daemonize_early_fail, (int err), (err))
+ADDED_IN_319(bool, fuse_daemonize_early_is_active, (void), ())
+ADDED_IN_319(int, fuse_daemonize_early_start, (unsigned int flags), (flags))
+ADDED_IN_319(void, fuse_daemonize_early_success, (void), ())
+ADDED_IN_319(int, fuse_lowlevel_notify_prune,
+	     (struct fuse_session * se, uint64_t *nodeids, uint32_t count), (se, nodeids, count))
+ADDED_IN_319(uint32_t, fuse_req_secctx_count, (struct fuse_req * req), (req))
+ADDED_IN_319(int, fuse_req_secctx_next,
+	     (struct fuse_req * req, const char **name, const char **ctx, uint32_t *size),
+	     (req, name, ctx, size))
+ADDED_IN_319(void, fuse_req_secctx_reset, (struct fuse_req * req), (req))
+ADDED_IN_319(void, fuse_session_set_debug, (struct fuse_session * se), (se))
+ADDED_IN_319(void, fuse_session_set_sync_init, (struct fuse_session * se, bool enable),
+	     (se, enable))
+ADDED_IN_319(void *, fuse_session_start_teardown_watchdog,
+	     (struct fuse_session * se, int timeout, timeout_fn cb, void *data),
+	     (se, timeout, cb, data))
+ADDED_IN_319(void, fuse_session_stop_teardown_watchdog, (void *data), (data))
+ADDED_IN_319(bool, fuse_set_conn_flag, (struct fuse_conn_info * conn, uint64_t flag), (conn, flag))
 #endif
 
 #if RINGFUSE_SONAME == 3

@@ -9,7 +9,7 @@
  *
  *     #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 18)
  *
- * which says the API version the program is written for, 30 to 318. Where a
+ * which says the API version the program is written for, 30 to 319. Where a
  * function or structure has changed over the releases, the program gets the
  * form of that version. File offsets have 8 bytes: on 32-bit systems compile
  * with -D_FILE_OFFSET_BITS=64, which `pkg-config --cflags fuse3` says.
@@ -33,7 +33,7 @@
 #define FUSE_VERSION FUSE_MAKE_VERSION(FUSE_MAJOR_VERSION, FUSE_MINOR_VERSION)
 
 #ifndef FUSE_USE_VERSION
-#error "define FUSE_USE_VERSION, the libfuse API version this program is written for (30 to 318), before including this header"
+#error "define FUSE_USE_VERSION, the libfuse API version this program is written for (30 to 319), before including this header"
 #elif FUSE_USE_VERSION < 30
 #error "FUSE_USE_VERSION is below 30: the API of libfuse 2 is not supported, port the program to 30 or later"
 #endif
@@ -325,6 +325,10 @@ void fuse_loop_cfg_convert(struct fuse_loop_config *config,
 #define FUSE_CAP_NO_EXPORT_SUPPORT (1UL << 30)
 /** Requests may travel over io_uring rings. The library decides by itself. */
 #define FUSE_CAP_OVER_IO_URING (1UL << 31)
+/** The mount may be mapped to other user and group ids, see mount_setattr(2). */
+#define FUSE_CAP_ALLOW_IDMAP (1ULL << 32)
+/** New files' security contexts are sent, see fuse_req_secctx_next(). */
+#define FUSE_CAP_SECURITY_CTX (1ULL << 33)
 
 /** Flag of ioctl: the caller is a 32-bit program on a 64-bit kernel. */
 #define FUSE_IOCTL_COMPAT (1 << 0)
@@ -402,8 +406,13 @@ struct fuse_conn_info {
 	 * stops telling of interrupts.
 	 */
 	uint32_t no_interrupt : 1;
+	/**
+	 * init may set it: each ring is used by one thread only. Has no effect,
+	 * as it is always so here. Since 3.19.
+	 */
+	uint32_t io_uring_single_issuer : 1;
 	/** 0 */
-	uint32_t padding : 31;
+	uint32_t padding : 30;
 	/** What the kernel offers, FUSE_CAP_*. */
 	uint64_t capable_ext;
 	/** What the filesystem wants, FUSE_CAP_*; a part of `capable_ext`. */
@@ -427,6 +436,19 @@ struct fuse_conn_info {
  * @return false, with nothing changed, if the kernel does not offer it
  */
 bool fuse_set_feature_flag(struct fuse_conn_info *conn, uint64_t flag);
+
+/** For fuse_set_conn_flag(): sets `io_uring_single_issuer`. */
+#define FUSE_CONN_FLAG_SINGLE_ISSUER (1ULL << 0)
+/** For fuse_set_conn_flag(): sets `no_interrupt`. */
+#define FUSE_CONN_FLAG_NO_INTERRUPT (1ULL << 1)
+
+/**
+ * Sets a property of the connection, in init. Since 3.19.
+ *
+ * @param flag one FUSE_CONN_FLAG_*
+ * @return false, with nothing changed, if the library does not know it
+ */
+bool fuse_set_conn_flag(struct fuse_conn_info *conn, uint64_t flag);
 
 /** Gives up a capability, in init, e.g. one of the defaults. */
 void fuse_unset_feature_flag(struct fuse_conn_info *conn, uint64_t flag);

@@ -687,6 +687,16 @@ struct fuse_lowlevel_ops {
 	 */
 	void (*statx)(fuse_req_t req, fuse_ino_t ino, int flags, int mask,
 		      struct fuse_file_info *fi);
+
+	/**
+	 * Writes everything of the filesystem to stable storage, for syncfs(2)
+	 * and sync(2); `ino` is the node it was asked through. Linux sends it
+	 * to fuseblk mounts (6.18) and virtiofs only. ENOSYS ends further
+	 * calls. Since 3.19.
+	 *
+	 * Replies: fuse_reply_err()
+	 */
+	void (*syncfs)(fuse_req_t req, fuse_ino_t ino);
 };
 
 /**
@@ -878,6 +888,17 @@ int fuse_lowlevel_notify_poll(struct fuse_pollhandle *ph);
 int fuse_lowlevel_notify_increment_epoch(struct fuse_session *se);
 
 /**
+ * Drops nodes from the kernel's cache that nothing there uses; those in use stay
+ * as they are. Each node that goes is forgotten as usual. Since 3.19, Linux 6.18.
+ *
+ * @param nodeids the nodes; the caller's
+ * @param count how many, not 0
+ * @return also -EINVAL without nodes
+ */
+int fuse_lowlevel_notify_prune(struct fuse_session *se, fuse_ino_t *nodeids,
+			       uint32_t count);
+
+/**
  * Drops the attributes of `ino` that the kernel has cached, and the data from
  * `off` on: `len` bytes, 0 or less for all; `off` below 0 for no data.
  *
@@ -971,6 +992,30 @@ void fuse_req_interrupt_func(fuse_req_t req, fuse_interrupt_func_t func,
 
 /** Whether the caller has been interrupted: not 0 if so. */
 int fuse_req_interrupted(fuse_req_t req);
+
+/**
+ * How many security contexts the request has: what security modules of the
+ * kernel want the new file's labels to be. Only mknod, mkdir, symlink, create
+ * and tmpfile have any, and only if FUSE_CAP_SECURITY_CTX is wanted. Since 3.19.
+ *
+ * One thread at a time looks at a request's contexts.
+ */
+uint32_t fuse_req_secctx_count(fuse_req_t req);
+
+/** The first security context is the next one again. Since 3.19. */
+void fuse_req_secctx_reset(fuse_req_t req);
+
+/**
+ * Gives the next security context. Since 3.19.
+ *
+ * @param name gets the name of the extended attribute, e.g. "security.selinux";
+ *             valid until the request's answer
+ * @param ctx gets the label, which need not end with a 0; valid as long
+ * @param size gets the label's size in bytes
+ * @return 0, -ENOENT after the last one, -EIO if the kernel sent nonsense
+ */
+int fuse_req_secctx_next(fuse_req_t req, const char **name, const char **ctx,
+			 uint32_t *size);
 
 /** Whether the request came over a ring. */
 bool fuse_req_is_uring(fuse_req_t req);
@@ -1187,6 +1232,49 @@ int fuse_session_loop_mt_312(struct fuse_session *se,
  * stays mounted.
  */
 void fuse_session_exit(struct fuse_session *se);
+
+/** Logs every request and answer from now on, as the option debug. Since 3.19. */
+void fuse_session_set_debug(struct fuse_session *se);
+
+/**
+ * Has fuse_session_mount() return only when INIT is answered, and fail if INIT
+ * does; or, with false, when the mount is there. To be called before it. While it
+ * runs, init and other operations are called on a thread of the library.
+ * Since 3.19.
+ *
+ * Without a call, INIT is answered in the loop, except between
+ * fuse_daemonize_early_start() and its end where there are no rings. With true
+ * the session never uses rings, as those need to know the loop. Needs Linux 6.18
+ * and the right to mount; else INIT is answered in the loop, after a message.
+ */
+void fuse_session_set_sync_init(struct fuse_session *se, bool enable);
+
+/** Called when the teardown watchdog's time is over. */
+typedef void (*fuse_timeout_cb)(void *data);
+
+/**
+ * Ends a process that does not end by itself: when the kernel has ended the
+ * connection (by an unmount or an abort), the session is asked to exit, and
+ * `timeout` seconds later `cb` is called on a thread of the library, or, if it is
+ * NULL, the process ends with status 1 and without exit handlers. Since 3.19.
+ *
+ * The session must be mounted by fuse_session_mount(). If the program unmounts it
+ * by itself, the watch is over.
+ *
+ * @param timeout 0 or more
+ * @return for fuse_session_stop_teardown_watchdog(); or NULL after a message, or
+ *         if `se` is NULL or `timeout` negative, or there is a watchdog already
+ */
+void *fuse_session_start_teardown_watchdog(struct fuse_session *se,
+					   int timeout, fuse_timeout_cb cb,
+					   void *data);
+
+/**
+ * Ends the watchdog and frees `data`, the result of its start. When this returns
+ * the callback is not running and will not be called; it may itself call this.
+ * NULL is fine. Since 3.19.
+ */
+void fuse_session_stop_teardown_watchdog(void *data);
 
 /** Makes a session whose loop has ended fit for another loop. */
 void fuse_session_reset(struct fuse_session *se);

@@ -8,7 +8,7 @@
 //! init() or before, on the thread that handles INIT.
 
 use crate::abi::args::ArgVec;
-use crate::abi::public::{cap, layout, ConnInfo, Layout};
+use crate::abi::public::{cap, layout, ConnInfo, Layout, CONN_NO_INTERRUPT, CONN_SINGLE_ISSUER};
 use crate::errno::{Errno, Result};
 use crate::log_error;
 use crate::opt::{self, template, Matched, Receiver, Template, Verdict};
@@ -43,6 +43,20 @@ pub fn unset_feature(conn: &mut ConnInfo, flags: u64) {
 /// Whether the kernel is capable of any of `flags` (not whether it is wanted).
 pub fn has_feature(conn: &ConnInfo, flags: u64) -> bool {
     capable(conn) & flags != 0
+}
+
+/// Switches on `flags` (`FUSE_CONN_FLAG_*`); false, with nothing changed, if the
+/// layout in force has no place for one of them.
+pub fn set_flag(conn: &mut ConnInfo, flags: u64) -> bool {
+    const ALL: &[(u64, u32)] = &[(1 << 0, CONN_SINGLE_ISSUER), (1 << 1, CONN_NO_INTERRUPT)];
+    let known = ALL.iter().fold(0, |all, (flag, _)| all | flag);
+    if flags & !known != 0 || layout() != Layout::V317 {
+        return false;
+    }
+    for (_, bit) in ALL.iter().filter(|(flag, _)| flags & flag != 0) {
+        conn.bits |= bit;
+    }
+    true
 }
 
 /// Makes `want` and `want_ext` equal after a program changed `before` to

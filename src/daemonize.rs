@@ -1,8 +1,12 @@
-//! Going to the background.
+//! Going to the background: at once when the filesystem is mounted
+//! ([`daemonize`]), or early, before anything else ([`early`]), so that whatever
+//! fails later still reaches the exit status of the process that was started.
+
+pub mod early;
 
 use crate::errno::{Errno, Result};
 use crate::log_error;
-use crate::sys::process;
+use crate::sys::process::{self, Side};
 use std::fs::File;
 use std::io::{Read, Write};
 
@@ -13,6 +17,10 @@ use std::io::{Read, Write};
 ///
 /// Threads do not survive, so this comes before any are started.
 pub fn daemonize(foreground: bool) -> Result<()> {
+    if early::was_used() {
+        log_error!("fuse: fuse_daemonize() was called after fuse_daemonize_early_start()");
+        return Err(Errno(libc::EALREADY));
+    }
     let done = match foreground {
         true => None,
         false => Some(background()?),
@@ -28,7 +36,7 @@ pub fn daemonize(foreground: bool) -> Result<()> {
 /// Returns in the child only, with the pipe on which the parent waits for a byte.
 fn background() -> Result<File> {
     let (wait, done) = process::pipe(0).map_err(failed("create a pipe"))?;
-    if process::fork().map_err(failed("fork"))? == process::Side::Parent {
+    if let Side::Parent(_) = process::fork().map_err(failed("fork"))? {
         drop(done);
         let finished = File::from(wait).read_exact(&mut [0]).is_ok();
         process::exit_now(i32::from(!finished));

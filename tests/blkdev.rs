@@ -50,6 +50,25 @@ fn mount(device: &LoopDevice, on: Transport) -> Mount {
 }
 
 each_transport! {
+    fn syncfs(on) {
+        if stock() {
+            return skip("libfuse has no such operation before 3.19");
+        }
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("a version");
+        let mut numbers = release.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
+        if (numbers.next(), numbers.next()) < (Some(6), Some(18)) {
+            return skip("Linux before 6.18 sends SYNCFS to virtiofs only");
+        }
+        let device = match LoopDevice::new() {
+            Ok(device) => device,
+            Err(reason) => return skip(&reason),
+        };
+        let fsname = format!("fsname={}", device.path);
+        let fs = Server::new("init_ll").option("blkdev").option(&fsname).mount(on);
+        rustix::fs::syncfs(File::open(fs.at("file")).unwrap()).unwrap();
+        assert_eq!(fs.trace.one("syncfs").dec("ino"), 1);
+    }
+
     fn bmap(on) {
         let device = match LoopDevice::new() {
             Ok(device) => device,

@@ -115,7 +115,7 @@ fn compile(version: u32, declarations: &[String]) -> Result<(), String> {
     let mut source = format!(
         "#define _GNU_SOURCE\n#define FUSE_USE_VERSION {version}\n{SYSTEM_HEADERS}\
          #define const\n\
-         #include <fuse_lowlevel.h>\n#include <cuse_lowlevel.h>\n{HIGH_LEVEL_HEADER}\
+         #include <fuse_lowlevel.h>\n#include <fuse_daemonize.h>\n#include <cuse_lowlevel.h>\n{HIGH_LEVEL_HEADER}\
          #include <ringfuse.h>\n\
          #define LOOP_CONFIG {config}\n#define LOOP_CONFIG_V1 {config_v1}\n\
          struct not_in_these_headers;\nstruct libfuse_version;\n"

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -95,14 +96,14 @@ fn exports_are_exactly_those_of_the_releases() {
 }
 
 /// Builds the shared libraries once more, with `compiler` and `linker`.
-fn link_with(compiler: &str, linker: &str) -> PathBuf {
-    let build = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{compiler}-{linker}"));
+fn link_with(compiler: &str, linker: &str, option: &str) -> PathBuf {
+    let build = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{compiler}-{linker}{option}"));
     let _ = std::fs::remove_dir_all(&build);
     std::fs::create_dir_all(&build).expect("a build directory");
     // The Rust half is the one that is there already.
     std::os::unix::fs::symlink(built("cargo"), build.join("cargo")).expect("a link");
     run(Command::new("meson")
-        .args(["setup", "-Dtests=false"])
+        .args(["setup", "-Dtests=false", option])
         .args([&build, root()])
         .env("CC", compiler)
         .env("CC_LD", linker));
@@ -119,7 +120,7 @@ fn every_compiler_and_linker_gives_the_same_names() {
                 println!("skipped: {compiler} with ld.{linker}, which is not installed");
                 continue;
             }
-            let build = link_with(compiler, linker);
+            let build = link_with(compiler, linker, "-Dfuse319=false");
             for (soname, file) in [(3, "libfuse3.so.3"), (4, "libfuse3.so.3.18.3")] {
                 let actual = Table::of_library(&build.join(file));
                 let expected = Table::expected(soname);
@@ -131,6 +132,58 @@ fn every_compiler_and_linker_gives_the_same_names() {
             }
         }
     }
+}
+
+/// With the option fuse319 the additions of 3.19 are there in both nodes, the new
+/// one being the default; without it a program linked to them does not start.
+#[test]
+fn the_node_of_3_19_is_there_when_asked_for() {
+    let build = link_with("gcc", "bfd", "-Dfuse319=true");
+    let library = build.join("libfuse3.so.3.18.3");
+    let mut expected = Table::expected(4);
+    let added: BTreeSet<String> = expected
+        .names
+        .iter()
+        .filter(|name| !name.starts_with("ringfuse_") && name.ends_with("@@RINGFUSE_0.1"))
+        .cloned()
+        .collect();
+    assert!(added.len() >= 13, "{added:?}");
+    for name in &added {
+        let plain = name.split_once('@').expect("a version").0;
+        expected.names.remove(name);
+        expected.names.insert(format!("{plain}@RINGFUSE_0.1"));
+        expected.names.insert(format!("{plain}@@FUSE_3.19"));
+    }
+    expected.nodes.insert("FUSE_3.19 FUSE_3.18".to_owned());
+    let actual = Table::of_library(&library);
+    assert_eq!(actual.names, expected.names);
+    assert_eq!(actual.nodes, expected.nodes);
+    // Table::of_library(3) is the same as without: that soname ended with 3.16.
+    let names: Vec<_> = expected.names.into_iter().collect();
+    let output = probe_library(&library, "names", &(names.join("\n") + "\n"), &[]);
+    assert_eq!(text(&output.stdout), format!("checked {}\n", names.len()));
+
+    let source = build.join("program.c");
+    std::fs::write(
+        &source,
+        "#define FUSE_USE_VERSION 319\n#include <fuse_daemonize.h>\n\
+         int main(void) { return fuse_daemonize_early_is_active(); }\n",
+    )
+    .expect("a source file");
+    let program = build.join("program");
+    run(Command::new("cc")
+        .args(["-Iinclude", "-o"])
+        .args([&program, &source, &library])
+        .current_dir(root()));
+    std::os::unix::fs::symlink(&library, build.join("libfuse3.so.4")).ok();
+    let start = |directory: &Path| {
+        Command::new(&program).env("LD_LIBRARY_PATH", directory).output().expect("a program")
+    };
+    assert!(readelf(&["--version-info"], &program).contains("FUSE_3.19"));
+    let output = start(&build);
+    assert!(output.status.success(), "{output:?}");
+    let output = start(&root().join("build"));
+    assert!(text(&output.stderr).contains("version `FUSE_3.19' not found"), "{output:?}");
 }
 
 #[test]
@@ -156,12 +209,17 @@ fn compile(name: &str, arguments: &[&str]) -> PathBuf {
 }
 
 fn probe(soname: u32, what: &str, input: &str, environment: &[(&str, &str)]) -> Output {
+    probe_library(&library(soname), what, input, environment)
+}
+
+fn probe_library(library: &Path, what: &str, input: &str, environment: &[(&str, &str)]) -> Output {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
     let program = compile(
-        &format!("probe-{soname}-{what}-{}", environment.len()),
+        &format!("probe-{}", NUMBER.fetch_add(1, Ordering::Relaxed)),
         &["-Wall", "-Wextra", "-Werror", "tests/symbols/probe.c", "-ldl"],
     );
     let mut child = Command::new(program)
-        .arg(library(soname))
+        .arg(library)
         .arg(what)
         .envs(environment.iter().copied())
         .stdin(Stdio::piped())

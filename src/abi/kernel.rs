@@ -210,6 +210,15 @@ wire!(CopyFileRangeIn {
 });
 wire!(CopyFileRangeOut { bytes_copied: u64 });
 wire!(SyncfsIn { padding: u64 });
+wire!(
+    /// An extension at the end of a request. `kind` up to [`MAX_NR_SECCTX`] is
+    /// the number of [`Secctx`]s in it.
+    ExtHeader { size: u32, kind: u32 });
+pub const MAX_NR_SECCTX: u32 = 31;
+wire!(
+    /// One security context: its attribute's name with a NUL follows, and then
+    /// the `size` bytes of the context, padded to 8 bytes together.
+    Secctx { size: u32, padding: u32 });
 wire!(ForgetIn { nlookup: u64 });
 wire!(ForgetOne { nodeid: u64, nlookup: u64 });
 wire!(BatchForgetIn { count: u32, dummy: u32 });
@@ -323,6 +332,9 @@ wire!(NotifyInvalEntryOut { parent: u64, namelen: u32, flags: u32 });
 wire!(NotifyDeleteOut { parent: u64, child: u64, namelen: u32, padding: u32 });
 wire!(NotifyStoreOut { nodeid: u64, offset: u64, size: u32, padding: u32 });
 wire!(NotifyRetrieveOut { notify_unique: u64, nodeid: u64, offset: u64, size: u32, padding: u32 });
+wire!(
+    /// Followed by `count` node numbers of 8 bytes.
+    NotifyPruneOut { count: u32, padding: u32, spare: u64 });
 wire!(NotifyRetrieveIn {
     dummy1: u64,
     offset: u64,
@@ -336,6 +348,7 @@ wire!(NotifyRetrieveIn {
 pub const DEV_IOC_CLONE: libc::c_ulong = 0x8004_e500;
 pub const DEV_IOC_BACKING_OPEN: libc::c_ulong = 0x4010_e501;
 pub const DEV_IOC_BACKING_CLOSE: libc::c_ulong = 0x4004_e502;
+pub const DEV_IOC_SYNC_INIT: libc::c_ulong = 0xe503;
 wire!(BackingMap { fd: i32, flags: u32, padding: u64 });
 
 wire!(

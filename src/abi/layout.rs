@@ -45,7 +45,7 @@ mod lp64 {
     use super::*;
     size! {
         Buf = 48, Bufvec = 72, Args = 24, Opt = 24, CmdlineOpts = 48, CustomIo = 40,
-        LowlevelOps = 368,
+        LowlevelOps = 376,
     }
     const _: () = assert!(offset_of!(Buf, mem) == 16 && offset_of!(Buf, pos) == 32);
     const _: () = assert!(offset_of!(Bufvec, buf) == 24);

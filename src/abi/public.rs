@@ -184,6 +184,7 @@ pub struct ConnInfo {
 }
 
 pub const CONN_NO_INTERRUPT: u32 = 1 << 0;
+pub const CONN_SINGLE_ISSUER: u32 = 1 << 1;
 
 /// Capability bits of `fuse_conn_info` (not the wire's numbers).
 pub mod cap {
@@ -217,6 +218,7 @@ pub mod cap {
     pub const NO_EXPORT_SUPPORT: u64 = 1 << 30;
     pub const OVER_IO_URING: u64 = 1 << 31;
     pub const ALLOW_IDMAP: u64 = 1 << 32;
+    pub const SECURITY_CTX: u64 = 1 << 33;
 }
 
 /// `struct fuse_buf` of 3.17; older programs walk vectors of the first 40 bytes.
@@ -412,6 +414,8 @@ impl CustomIo {
 
 /// `fuse_req_t`.
 pub type Req = *mut crate::session::request::Request;
+/// `fuse_timeout_cb`.
+pub type TimeoutFunc = unsafe extern "C" fn(data: *mut c_void);
 pub type InterruptFunc = unsafe extern "C" fn(req: Req, data: *mut c_void);
 
 /// `struct fuse_pollhandle`: the session to tell, and the kernel's handle.
@@ -421,7 +425,7 @@ pub struct PollHandle {
     pub kh: u64,
 }
 
-/// `struct fuse_lowlevel_ops` of 3.18 (46 slots); shorter tables are padded
+/// `struct fuse_lowlevel_ops` of 3.19 (47 slots); shorter tables are padded
 /// with `None`.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
@@ -503,6 +507,7 @@ pub struct LowlevelOps {
     pub lseek: Option<unsafe extern "C" fn(Req, u64, libc::off64_t, c_int, *mut FileInfo)>,
     pub tmpfile: Option<unsafe extern "C" fn(Req, u64, libc::mode_t, *mut FileInfo)>,
     pub statx: Option<unsafe extern "C" fn(Req, u64, c_int, c_int, *mut FileInfo)>,
+    pub syncfs: Option<unsafe extern "C" fn(Req, u64)>,
 }
 
 impl LowlevelOps {

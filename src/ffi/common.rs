@@ -125,6 +125,16 @@ pub unsafe extern "C" fn fuse_set_feature_flag(conn: *mut ConnInfo, flags: u64) 
     conn::set_feature(unsafe { &mut *conn }, flags)
 }
 
+/// Switches on `flags` (`FUSE_CONN_FLAG_*`); false if one is unknown.
+///
+/// # Safety
+/// `conn` is init()'s.
+#[no_mangle]
+pub unsafe extern "C" fn fuse_set_conn_flag(conn: *mut ConnInfo, flags: u64) -> bool {
+    // SAFETY: the caller's promise.
+    conn::set_flag(unsafe { &mut *conn }, flags)
+}
+
 /// Does not want `flags`.
 ///
 /// # Safety

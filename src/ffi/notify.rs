@@ -139,3 +139,20 @@ pub unsafe extern "C" fn fuse_lowlevel_notify_increment_epoch(se: *const Session
     // SAFETY: the caller's promise.
     unsafe { notify(se, Session::notify_increment_epoch) }
 }
+
+/// # Safety
+/// `se` is NULL or a session; `nodes` has `count` numbers.
+#[no_mangle]
+pub unsafe extern "C" fn fuse_lowlevel_notify_prune(
+    se: *const Session,
+    nodes: *mut u64,
+    count: u32,
+) -> c_int {
+    if nodes.is_null() || count == 0 {
+        return -libc::EINVAL;
+    }
+    // SAFETY: the caller's promise.
+    let nodes = unsafe { std::slice::from_raw_parts(nodes, count as usize) };
+    // SAFETY: the caller's promise.
+    unsafe { notify(se, |session| session.notify_prune(nodes)) }
+}

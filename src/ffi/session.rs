@@ -2,10 +2,11 @@
 
 use crate::abi::args::ArgVec;
 use crate::abi::public::{
-    Args, Buf, CustomIo, LibfuseVersion, LoopConfig, LoopConfigV1, LowlevelOps,
+    Args, Buf, CustomIo, LibfuseVersion, LoopConfig, LoopConfigV1, LowlevelOps, TimeoutFunc,
 };
 use crate::errno::Errno;
 use crate::session::options::SessionOptions;
+use crate::session::watchdog::Watchdog;
 use crate::session::workers::{self, Threads};
 use crate::session::{own_loop, Session};
 use crate::{cmdline, loop_config};
@@ -209,6 +210,52 @@ pub unsafe extern "C" fn fuse_session_destroy(se: SessionPtr) {
 pub unsafe extern "C" fn fuse_session_fd(se: SessionPtr) -> c_int {
     // SAFETY: the caller's promise.
     unsafe { (*se).fd() }
+}
+
+/// # Safety
+/// `se` is a session.
+#[no_mangle]
+pub unsafe extern "C" fn fuse_session_set_debug(se: SessionPtr) {
+    // SAFETY: the caller's promise.
+    unsafe { (*se).set_debug() }
+}
+
+/// # Safety
+/// `se` is a session.
+#[no_mangle]
+pub unsafe extern "C" fn fuse_session_set_sync_init(se: SessionPtr, on: bool) {
+    // SAFETY: the caller's promise.
+    unsafe { (*se).set_sync_init(on) }
+}
+
+/// # Safety
+/// `se` is NULL or a session; `func` may be called with `data` until the result,
+/// if it is not NULL, was given to [`fuse_session_stop_teardown_watchdog`].
+#[no_mangle]
+pub unsafe extern "C" fn fuse_session_start_teardown_watchdog(
+    se: SessionPtr,
+    seconds: c_int,
+    func: Option<TimeoutFunc>,
+    data: *mut c_void,
+) -> *mut c_void {
+    let Ok(seconds) = u32::try_from(seconds) else { return std::ptr::null_mut() };
+    if se.is_null() {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: the caller's promise.
+    let dog = unsafe { shared(se).start_watchdog(seconds, func, data) };
+    dog.map_or(std::ptr::null_mut(), |dog| Arc::into_raw(dog).cast_mut().cast())
+}
+
+/// # Safety
+/// `watchdog` is NULL or from [`fuse_session_start_teardown_watchdog`], and gone
+/// afterwards.
+#[no_mangle]
+pub unsafe extern "C" fn fuse_session_stop_teardown_watchdog(watchdog: *mut c_void) {
+    if !watchdog.is_null() {
+        // SAFETY: the caller's promise; this takes C's share back.
+        unsafe { Arc::from_raw(watchdog.cast_const().cast::<Watchdog>()) }.stop();
+    }
 }
 
 /// # Safety

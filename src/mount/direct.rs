@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use super::{Attempt, Failure, MountOptions, Target};
+use super::{Attempt, Early, Failure, MountOptions, Target};
 use crate::errno::{Errno, Result};
 use crate::log_warning;
 use crate::sys::mount as sys;
@@ -44,27 +44,61 @@ pub enum Api {
 /// Mounts at `target` and returns the open device. The failure has the error
 /// of `mount(2)`, and the kernel's explanation if it gave one: only the newer
 /// API explains, only the older one is never missing or filtered.
-pub(super) fn mount(options: &MountOptions, target: &Target) -> Attempt<OwnedFd> {
+pub(super) fn mount(
+    options: &MountOptions,
+    target: &Target,
+    early: Option<&dyn Early>,
+) -> Attempt<OwnedFd> {
     let path = device_path();
-    attempt(Api::Context, &path, options, target).or_else(|context| {
-        attempt(Api::Classic, &path, options, target).map_err(|classic| {
-            match classic.message.is_empty() {
+    match attempt(Api::Context, &path, options, target, early) {
+        (Err(context), false) => {
+            attempt(Api::Classic, &path, options, target, early).0.map_err(|classic| match classic
+                .message
+                .is_empty()
+            {
                 true => Failure { message: context.message, ..classic },
                 false => classic,
-            }
-        })
-    })
+            })
+        }
+        (result, _) => result,
+    }
 }
 
-/// Mounts through one API. The device is opened for each attempt: one that
-/// failed late may have used it up.
+/// Mounts through one API, and tells whether no other is to be tried. The device
+/// is opened for each attempt: one that failed late may have used it up.
 pub(super) fn attempt(
     api: Api,
     path: &Path,
     options: &MountOptions,
     target: &Target,
-) -> Attempt<OwnedFd> {
-    let device = open_device(path)?;
+    early: Option<&dyn Early>,
+) -> (Attempt<OwnedFd>, bool) {
+    let device = match open_device(path) {
+        Ok(device) => device,
+        Err(failure) => return (Err(failure), false),
+    };
+    let result = early
+        .map_or(Ok(()), |early| early.opened(device.as_fd()))
+        .map_err(Failure::from)
+        .and_then(|()| through(api, &device, path, options, target));
+    let is_last = early.is_some_and(|early| early.mounted(result.is_ok()));
+    let result = match result {
+        // What the kernel says of a filesystem that failed INIT.
+        Err(Failure { errno: errno @ Errno(libc::ENOTCONN), .. }) if is_last => {
+            Err(Failure { errno, message: "INIT failed, see the message above".into() })
+        }
+        result => result,
+    };
+    (result.map(|()| device), is_last)
+}
+
+fn through(
+    api: Api,
+    device: &OwnedFd,
+    path: &Path,
+    options: &MountOptions,
+    target: &Target,
+) -> Attempt<()> {
     let (user, group) = sys::real_ids();
     let parameters = [
         (c"fd", device.as_raw_fd().to_string()),
@@ -75,10 +109,9 @@ pub(super) fn attempt(
     let source = CString::new(path.as_os_str().as_bytes()).expect("a path that was opened");
     let source = options.source(&source);
     match api {
-        Api::Context => through_context(options, target, source, &parameters)?,
-        Api::Classic => through_mount(options, target, source, &parameters)?,
+        Api::Context => through_context(options, target, source, &parameters),
+        Api::Classic => through_mount(options, target, source, &parameters),
     }
-    Ok(device)
 }
 
 /// The parameters that the kernel needs in any case.

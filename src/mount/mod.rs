@@ -20,7 +20,7 @@
 use std::ffi::{CStr, CString, OsStr};
 use std::fmt;
 use std::fs;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -68,9 +68,24 @@ impl Mount {
     }
 }
 
+/// What is done with a device while this process itself mounts it: synchronous
+/// INIT, which has to be served before the mount is there.
+pub trait Early {
+    /// `device` was opened for an attempt to mount; after an error there is none.
+    fn opened(&self, device: BorrowedFd<'_>) -> Result<()>;
+
+    /// The attempt is over. Returns whether the device's INIT was served, after
+    /// which there is no other attempt.
+    fn mounted(&self, success: bool) -> bool;
+}
+
 /// Mounts a filesystem with `options` at `mountpoint`, or takes the descriptor
 /// over that a mountpoint of the form `/dev/fd/N` names.
-pub fn mount(options: &MountOptions, mountpoint: &CStr) -> Result<Mounted> {
+pub fn mount(
+    options: &MountOptions,
+    mountpoint: &CStr,
+    early: Option<&dyn Early>,
+) -> Result<Mounted> {
     sys::open_standard_descriptors()?;
     if let Some(number) = descriptor_number(mountpoint) {
         let fd = sys::adopt(number).inspect_err(|errno| {
@@ -79,7 +94,7 @@ pub fn mount(options: &MountOptions, mountpoint: &CStr) -> Result<Mounted> {
         return Ok(Mounted { fd, mount: None });
     }
     let target = Target::find(mountpoint)?;
-    match mount_at(options, &target) {
+    match mount_at(options, &target, early) {
         Ok((fd, watcher)) => {
             Ok(Mounted { fd, mount: Some(Mount { mountpoint: target.path, watcher }) })
         }
@@ -95,9 +110,10 @@ pub fn mount(options: &MountOptions, mountpoint: &CStr) -> Result<Mounted> {
 fn mount_at(
     options: &MountOptions,
     target: &Target,
+    early: Option<&dyn Early>,
 ) -> Attempt<(OwnedFd, Option<fusermount::Watcher>)> {
     if !options.auto_unmount() {
-        return match direct::mount(options, target) {
+        return match direct::mount(options, target, early) {
             Err(failure) if failure.is_for_lack_of_rights() => {
                 fusermount::mount(options, target, false).map_err(|helper| Failure {
                     message: format!(
@@ -114,7 +130,7 @@ fn mount_at(
         Err(failure) => failure,
         mounted => return mounted,
     };
-    match direct::mount(options, target) {
+    match direct::mount(options, target, early) {
         Err(failure) if failure.is_for_lack_of_rights() => Err(unwatched),
         result => {
             let fd = result?;

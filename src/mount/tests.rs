@@ -19,6 +19,10 @@ use super::direct::{self, Api};
 use super::*;
 use crate::sys::spawn;
 
+fn mount(options: &MountOptions, mountpoint: &CStr) -> Result<Mounted> {
+    super::mount(options, mountpoint, None)
+}
+
 const NOBODY: u32 = 65534;
 const DIRECTORY: &str = "RINGFUSE_TEST_MOUNTS";
 const SETUP: &str = r#"
@@ -147,8 +151,8 @@ fn both_apis_mount_the_same() {
         for (list, expected) in cases {
             for api in [Api::Context, Api::Classic] {
                 let target = Target::find(mountpoint).unwrap();
-                let fd = direct::attempt(api, Path::new(direct::DEVICE), &options(list), &target)
-                    .unwrap();
+                let device = Path::new(direct::DEVICE);
+                let fd = direct::attempt(api, device, &options(list), &target, None).0.unwrap();
                 assert_eq!(mounted_at(mountpoint).as_deref(), Some(expected), "{api:?} {list:?}");
                 Mount { mountpoint: target.path, watcher: None }.unmount(fd);
                 assert_eq!(mounted_at(mountpoint), None, "{api:?} {list:?}");

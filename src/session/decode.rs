@@ -69,6 +69,7 @@ pub enum Operation<'a> {
     Lseek(LseekIn),
     CopyFileRange { args: CopyFileRangeIn },
     Statx(StatxIn),
+    Syncfs,
 }
 
 /// Bytes of the fixed argument, the part that a ring entry keeps in `op_in`.
@@ -133,7 +134,7 @@ fn sized(bytes: &[u8], size: u32) -> Result<&[u8], Malformed> {
 
 /// Decodes one request from its fixed argument and the rest of its bytes.
 /// `Err` means the message is shorter than it claims, or lacks a terminator.
-/// `Ok(None)` is an opcode that this library does not serve (SYNCFS, DAX).
+/// `Ok(None)` is an opcode that this library does not serve (DAX).
 pub fn decode<'a>(
     opcode: Opcode,
     fixed: &'a [u8],
@@ -222,9 +223,8 @@ pub fn decode<'a>(
         Opcode::Lseek => Op::Lseek(get(fixed)?),
         Opcode::CopyFileRange | Opcode::CopyFileRange64 => Op::CopyFileRange { args: get(fixed)? },
         Opcode::Statx => Op::Statx(get(fixed)?),
-        Opcode::Syncfs | Opcode::SetupMapping | Opcode::RemoveMapping | Opcode::CuseInit => {
-            return Ok(None)
-        }
+        Opcode::Syncfs => Op::Syncfs,
+        Opcode::SetupMapping | Opcode::RemoveMapping | Opcode::CuseInit => return Ok(None),
     }))
 }
 

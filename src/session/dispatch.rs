@@ -8,6 +8,7 @@
 
 use super::decode::{decode, Operation};
 use super::request::Request;
+use super::secctx::SecurityContexts;
 use super::{init, notify, Session};
 use crate::abi::kernel::*;
 use crate::abi::public::{cap, Buf, Bufvec, FileBit, FileInfo, ForgetData, PollHandle};
@@ -46,7 +47,7 @@ pub fn dispatch(req: &Request, header: &InHeader, fixed: &[u8], rest: &[u8]) {
     let Some(opcode) = Opcode::from_wire(header.opcode) else {
         return error(req, libc::ENOSYS);
     };
-    if session.options.debug {
+    if session.is_debugged() {
         crate::log_debug!(
             "request {}: {opcode:?}, node {}, {} bytes, pid {}",
             header.unique,
@@ -66,7 +67,12 @@ pub fn dispatch(req: &Request, header: &InHeader, fixed: &[u8], rest: &[u8]) {
         return error(req, libc::EACCES);
     }
     match decode(opcode, fixed, rest) {
-        Ok(Some(operation)) => run(session, req, operation),
+        Ok(Some(operation)) => {
+            if session.sends_security_contexts() {
+                set_security_contexts(req, SecurityContexts::find(opcode, rest));
+            }
+            run(session, req, operation);
+        }
         Ok(None) => error(req, libc::ENOSYS),
         Err(_) => {
             crate::log_error!(
@@ -85,6 +91,11 @@ fn file_info(fh: u64, flags: u32) -> FileInfo {
 fn set_umask(req: &Request, umask: u32) {
     // SAFETY: no callback has seen the request yet, so this thread is alone.
     unsafe { (*req.as_c()).set_umask(umask) };
+}
+
+fn set_security_contexts(req: &Request, contexts: Option<SecurityContexts>) {
+    // SAFETY: as for the umask.
+    unsafe { (*req.as_c()).set_security_contexts(contexts) };
 }
 
 /// Calls the callback if there is one; else ENOSYS.
@@ -254,6 +265,7 @@ fn run(session: &Session, req: &Request, operation: Operation<'_>) {
                 args.flags as i32,
             );
         }
+        Op::Syncfs => call!(req, ops.syncfs, node),
         Op::Statx(args) => {
             let mut fi = (args.getattr_flags & GETATTR_FH != 0).then(|| file_info(args.fh, 0));
             let fi = fi.as_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
@@ -428,7 +440,7 @@ fn interrupt(session: &Session, req: &Request, unique: u64) {
     if session.refuses_interrupts() {
         return error(req, libc::ENOSYS);
     }
-    if session.options.debug {
+    if session.is_debugged() {
         crate::log_debug!("   interrupts request {unique}");
     }
     let found = session.slots.any(|request| request.interrupt(unique))

@@ -67,6 +67,7 @@ const CAPABILITIES: &[(u64, u64)] = &[
     (wire::NO_EXPORT_SUPPORT, cap::NO_EXPORT_SUPPORT),
     (wire::OVER_IO_URING, cap::OVER_IO_URING),
     (wire::ALLOW_IDMAP, cap::ALLOW_IDMAP),
+    (wire::SECURITY_CTX, cap::SECURITY_CTX),
 ];
 
 /// Offers that need no answer: the kernel learns from ENOSYS or just knows.
@@ -118,14 +119,17 @@ fn default_want(session: &Session, capable: u64) -> u64 {
 
 /// Answers INIT. Any error that makes the session unusable ends its loop.
 pub fn handle(session: &Session, req: &Request, args: InitIn, flags2: u32) {
-    if let Err(errno) = negotiate(session, req, args, flags2) {
-        let _ = transport::answer_error(req, errno.0);
-        session.fail(errno);
+    match negotiate(session, req, args, flags2) {
+        Ok(()) => session.note_ready(),
+        Err(errno) => {
+            let _ = transport::answer_error(req, errno.0);
+            session.fail(errno);
+        }
     }
 }
 
 fn negotiate(session: &Session, req: &Request, args: InitIn, flags2: u32) -> Result<()> {
-    if session.options.debug {
+    if session.is_debugged() {
         crate::log_debug!(
             "INIT: kernel {}.{}, flags {:#x}, flags2 {flags2:#x}",
             args.major,
@@ -232,6 +236,7 @@ fn negotiate(session: &Session, req: &Request, args: InitIn, flags2: u32) -> Res
     };
     *session.negotiated.write() = negotiated;
     session.setxattr_ext.store(negotiated.dialect.setxattr_ext, Ordering::Relaxed);
+    session.security_ctx.store(want & cap::SECURITY_CTX != 0, Ordering::Relaxed);
 
     let payload = payload_size(&conn, out.max_pages as usize, page);
     let engine = match choose_rings(
@@ -254,7 +259,7 @@ fn negotiate(session: &Session, req: &Request, args: InitIn, flags2: u32) -> Res
     };
     out.flags = flags as u32;
     out.flags2 = (flags >> 32) as u32;
-    if session.options.debug {
+    if session.is_debugged() {
         crate::log_debug!(
             "   INIT: flags {:#x}, max_write {}, max_readahead {}, max_background {}",
             flags,
@@ -288,8 +293,9 @@ fn limit_sizes(session: &Session, conn: &mut ConnInfo, offered: u64, page: usize
     conn.max_write =
         conn.max_write.clamp(page as u32, (u16::MAX as usize * page).min(1 << 30) as u32);
     let needed = conn.max_write as usize + BUFFER_HEADER;
-    if session.shape().is_some() {
-        // The library's own loops allocate their buffers by this size.
+    if session.shape().is_some() || session.is_mounting() {
+        // The library's own loops allocate their buffers by this size, and so
+        // does whoever begins to receive later.
         session.buffer_size.store(needed.max(MIN_READ_BUFFER), Ordering::Release);
     } else if needed > session.buffer_size() {
         // The program's own loop has its buffers already.
@@ -316,7 +322,12 @@ fn choose_rings(
         return Err("the program carries the messages itself (fuse_session_custom_io)".into());
     }
     let Some(shape) = shape else {
-        return Err("the program drives its own loop".into());
+        return Err(match session.options.transport {
+            _ if !session.is_mounting() => "the program drives its own loop".into(),
+            Transport::Dev(why) => why.into(),
+            _ if !offered => ring::why_not_offered(),
+            _ => "INIT was answered while mounting, before the loop was known".into(),
+        });
     };
     match session.options.transport {
         Transport::Dev(why) => return Err(why.into()),

@@ -20,11 +20,15 @@ pub mod own_loop;
 pub mod passthrough;
 pub mod reply;
 pub mod request;
+pub mod secctx;
 pub mod stats;
+pub mod sync_init;
+pub mod watchdog;
 pub mod workers;
 
 use crate::abi::kernel::OutHeader;
 use crate::abi::public::{ConnInfo, CustomIo, LowlevelOps};
+use crate::daemonize;
 use crate::errno::{Errno, Result};
 use crate::mount::{self, Mounted};
 use crate::sys::fd::EventFd;
@@ -73,6 +77,9 @@ pub struct Session {
     owner: libc::uid_t,
     /// What the command line asked for.
     pub options: SessionOptions,
+    debug: AtomicBool,
+    /// When INIT is to be answered while mounting.
+    sync_init: sync_init::Choice,
     fd: AtomicI32,
     custom: OnceCell<CustomIo>,
     mounted: Mutex<Option<Mounted>>,
@@ -91,6 +98,8 @@ pub struct Session {
     shape: Mutex<Option<LoopShape>>,
     negotiated: parking_lot::RwLock<Negotiated>,
     setxattr_ext: AtomicBool,
+    /// Whether requests that create something carry security contexts.
+    security_ctx: AtomicBool,
     initialized: AtomicBool,
     destroyed: AtomicBool,
     buffer_size: AtomicUsize,
@@ -105,6 +114,7 @@ pub struct Session {
     retired: Mutex<Vec<Arc<Engine>>>,
     serving: AtomicU32,
     reasons: Mutex<Vec<Box<CStr>>>,
+    watchdog: Mutex<Weak<watchdog::Watchdog>>,
     this: Weak<Session>,
 }
 
@@ -129,6 +139,8 @@ impl Session {
             ops,
             userdata,
             owner: crate::sys::thread::getuid(),
+            debug: AtomicBool::new(options.debug),
+            sync_init: Default::default(),
             options,
             fd: AtomicI32::new(-1),
             custom: OnceCell::new(),
@@ -143,6 +155,7 @@ impl Session {
             shape: Mutex::new(None),
             negotiated: Default::default(),
             setxattr_ext: AtomicBool::new(false),
+            security_ctx: AtomicBool::new(false),
             initialized: AtomicBool::new(false),
             destroyed: AtomicBool::new(false),
             buffer_size: AtomicUsize::new(init::default_buffer_size()),
@@ -153,6 +166,7 @@ impl Session {
             retired: Mutex::default(),
             serving: AtomicU32::new(0),
             reasons: Mutex::default(),
+            watchdog: Mutex::default(),
             this: this.clone(),
         }))
     }
@@ -160,6 +174,16 @@ impl Session {
     /// A share of the session, for a thread that outlives this call.
     pub fn share(&self) -> Option<Arc<Self>> {
         self.this.upgrade()
+    }
+
+    /// Logs every request and answer from now on.
+    pub fn set_debug(&self) {
+        self.debug.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether every request and answer is logged.
+    pub fn is_debugged(&self) -> bool {
+        self.debug.load(Ordering::Relaxed)
     }
 
     /// The filesystem's operations.
@@ -205,6 +229,11 @@ impl Session {
         Dialect { setxattr_ext: self.setxattr_ext.load(Ordering::Relaxed) }
     }
 
+    /// Whether requests that create something carry security contexts.
+    pub fn sends_security_contexts(&self) -> bool {
+        self.security_ctx.load(Ordering::Relaxed)
+    }
+
     /// What INIT settled.
     pub fn negotiated(&self) -> Negotiated {
         *self.negotiated.read()
@@ -217,10 +246,23 @@ impl Session {
 
     /// Mounts on `mountpoint`, or takes over the descriptor of `/dev/fd/N`.
     pub fn mount(&self, mountpoint: &CStr) -> Result<()> {
-        let mounted = mount::mount(&self.options.mount, mountpoint)?;
+        let early = self.init_while_mounting();
+        let early = early.as_ref().map(|early| early as &dyn mount::Early);
+        let mounted = mount::mount(&self.options.mount, mountpoint, early)?;
         self.fd.store(mounted.fd.as_raw_fd(), Ordering::Release);
         *self.mounted.lock() = Some(mounted);
+        self.check_sync_init();
+        daemonize::early::note_mounted(self);
+        self.note_ready();
         Ok(())
+    }
+
+    /// To be called when the session was mounted, and when INIT was answered:
+    /// what comes last ends the wait of the process that started this one.
+    fn note_ready(&self) {
+        if self.is_initialized() && self.mounted.lock().is_some() {
+            daemonize::early::note_ready();
+        }
     }
 
     /// Where the library mounted; `None` for a descriptor that was handed over.
@@ -235,6 +277,7 @@ impl Session {
             // No loop runs: the ring's threads only keep the entries alive.
             self.stop_engine();
         }
+        self.free_descriptor_of_watchdog();
         let Some(Mounted { fd, mount }) = self.mounted.lock().take() else {
             return;
         };
@@ -339,6 +382,7 @@ impl Session {
 
     /// Ends everything; the session may be freed afterwards.
     pub fn destroy(&self) {
+        self.free_descriptor_of_watchdog();
         self.stop_engine();
         self.retired.lock().clear();
         if self.initialized.swap(false, Ordering::AcqRel) {
@@ -375,7 +419,7 @@ impl Session {
 
     /// With `debug`, logs an answer.
     pub fn trace_answer(&self, req: &request::Request, OutHeader { error, len, .. }: OutHeader) {
-        if self.options.debug {
+        if self.is_debugged() {
             let outcome = if error == 0 { "success".into() } else { Errno(-error).to_string() };
             crate::log_debug!("   answer to {}: {outcome} ({len} bytes)", req.unique());
         }

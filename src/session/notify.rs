@@ -46,7 +46,7 @@ impl Session {
         }
         let len = parts.iter().map(|part| part.len()).sum::<usize>() + size_of::<OutHeader>();
         let header = OutHeader { len: len as u32, error: code, unique: 0 };
-        if self.options.debug {
+        if self.is_debugged() {
             crate::log_debug!("notification {code} ({len} bytes)");
         }
         let iov: Vec<IoSlice<'_>> =
@@ -96,6 +96,17 @@ impl Session {
     /// All cached names are stale.
     pub fn notify_increment_epoch(&self) -> Result<()> {
         self.notify(notify::INC_EPOCH, 44, &[])
+    }
+
+    /// Drops unused nodes from the kernel's cache, as far as nobody holds them.
+    pub fn notify_prune(&self, nodes: &[u64]) -> Result<()> {
+        let count = u32::try_from(nodes.len()).map_err(|_| Errno(libc::EINVAL))?;
+        let out = NotifyPruneOut { count, padding: 0, spare: 0 };
+        self.notify(
+            notify::PRUNE,
+            45,
+            &[IoSlice::new(out.as_bytes()), IoSlice::new(nodes.as_bytes())],
+        )
     }
 
     /// Puts data into the page cache of `ino`.

@@ -20,11 +20,12 @@
 //! library on its behalf.
 #![allow(unsafe_code)] // the request is shared with C by pointer
 
+use super::secctx::SecurityContexts;
 use super::Session;
 use crate::abi::kernel::{InHeader, Opcode};
 use crate::abi::public::{Ctx, InterruptFunc, Req};
 use crate::transport::Route;
-use parking_lot::ReentrantMutex;
+use parking_lot::{Mutex, MutexGuard, ReentrantMutex};
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -84,6 +85,8 @@ pub struct Request {
     nodeid: u64,
     /// The thread that runs the callback.
     handler: u64,
+    /// What a security module wants a new file's label to be.
+    security: Mutex<Option<Box<SecurityContexts>>>,
     /// Requests served in this slot; written by the receiving thread only.
     served: AtomicU64,
 }
@@ -116,6 +119,7 @@ impl Request {
             opcode: 0,
             nodeid: 0,
             handler: 0,
+            security: Mutex::new(None),
             served: AtomicU64::new(0),
         }
     }
@@ -126,6 +130,7 @@ impl Request {
         self.route = route;
         self.ctx = Ctx { uid: header.uid, gid: header.gid, pid: header.pid as i32, umask: 0 };
         self.opcode = header.opcode;
+        *self.security.get_mut() = None;
         self.nodeid = header.nodeid;
         self.handler = current_thread();
         self.served.store(self.served.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -139,6 +144,16 @@ impl Request {
     /// Creation requests carry the caller's umask.
     pub fn set_umask(&mut self, umask: u32) {
         self.ctx.umask = umask;
+    }
+
+    /// Creation requests may carry security contexts.
+    pub fn set_security_contexts(&mut self, contexts: Option<SecurityContexts>) {
+        *self.security.get_mut() = contexts.map(Box::new);
+    }
+
+    /// The security contexts; what they lend lives until the answer.
+    pub fn security_contexts(&self) -> MutexGuard<'_, Option<Box<SecurityContexts>>> {
+        self.security.lock()
     }
 
     /// The pointer that C gets.

@@ -42,6 +42,29 @@ pub fn wait_readable(fd: RawFd, timeout: Option<Duration>) -> bool {
     unsafe { libc::poll(&mut poll, 1, millis) == 1 }
 }
 
+/// Waits until one of two descriptors is readable, at its end or in error, and
+/// returns it (`second` if both are).
+pub fn wait_either(first: RawFd, second: RawFd) -> RawFd {
+    wait_events([(first, libc::POLLIN), (second, libc::POLLIN)])
+}
+
+/// As [`wait_either`], but of `first` only an error or its end counts.
+pub fn wait_error_or(first: RawFd, second: RawFd) -> RawFd {
+    wait_events([(first, 0), (second, libc::POLLIN)])
+}
+
+fn wait_events(pair: [(RawFd, libc::c_short); 2]) -> RawFd {
+    loop {
+        let mut poll = pair.map(|(fd, events)| libc::pollfd { fd, events, revents: 0 });
+        // SAFETY: two valid structures.
+        unsafe { libc::poll(poll.as_mut_ptr(), 2, -1) };
+        // None after a signal.
+        if let Some(ready) = poll.iter().rev().find(|one| one.revents != 0) {
+            return ready.fd;
+        }
+    }
+}
+
 /// An eventfd(2): a counter to wake somebody with.
 #[derive(Debug)]
 pub struct EventFd(OwnedFd);
@@ -87,6 +110,17 @@ pub fn ioctl_with<T: zerocopy::IntoBytes + zerocopy::Immutable>(
     // SAFETY: the kernel reads at most the size encoded in `request`, which is
     // that of the argument for every ioctl this library uses.
     let result = unsafe { libc::ioctl(fd, request as _, std::ptr::from_ref(argument)) };
+    if result < 0 {
+        Err(Errno::last())
+    } else {
+        Ok(result)
+    }
+}
+
+/// Calls `ioctl(fd, request)`, which takes no argument.
+pub fn ioctl_plain(fd: RawFd, request: libc::c_ulong) -> Result<i32> {
+    // SAFETY: no memory involved.
+    let result = unsafe { libc::ioctl(fd, request as _) };
     if result < 0 {
         Err(Errno::last())
     } else {

@@ -3,7 +3,7 @@
 use crate::errno::{Errno, Result};
 use std::ffi::{c_char, c_int, CStr};
 use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 fn check(result: c_int) -> Result<c_int> {
     match result {
@@ -15,8 +15,8 @@ fn check(result: c_int) -> Result<c_int> {
 /// Which side of a fork one is on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
-    /// The process that called.
-    Parent,
+    /// The process that called, and the number of the new one.
+    Parent(libc::pid_t),
     /// The new process, in which only the calling thread goes on.
     Child,
 }
@@ -27,8 +27,29 @@ pub fn fork() -> Result<Side> {
     // SAFETY: the child gets copies of everything; see above for locks.
     match check(unsafe { libc::fork() })? {
         0 => Ok(Side::Child),
-        _ => Ok(Side::Parent),
+        child => Ok(Side::Parent(child)),
     }
+}
+
+/// Waits until `report` is readable or at its end, or process `child` of ours
+/// has ended, whichever comes first. Others may hold the far end of `report` too.
+pub fn wait_for_report(report: RawFd, child: libc::pid_t) {
+    // SAFETY: plain numbers.
+    let ended = unsafe { libc::syscall(libc::SYS_pidfd_open, child, 0) } as RawFd;
+    // A kernel before 5.3 has none: a negative descriptor is not looked at.
+    let mut both = [report, ended].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+    // SAFETY: two valid structures.
+    while unsafe { libc::poll(both.as_mut_ptr(), 2, -1) } < 0 && Errno::last().0 == libc::EINTR {}
+    if ended >= 0 {
+        // SAFETY: opened above, known to nobody else.
+        unsafe { libc::close(ended) };
+    }
+}
+
+/// Ends the process as `exit(3)` does, with exit handlers.
+pub fn exit(status: c_int) -> ! {
+    // SAFETY: does not return.
+    unsafe { libc::exit(status) }
 }
 
 /// Ends the process at once, without exit handlers and buffered output.

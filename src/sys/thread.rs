@@ -47,6 +47,12 @@ impl Thread {
         unsafe { libc::pthread_join(self.0, std::ptr::null_mut()) };
     }
 
+    /// Lets the thread end unjoined.
+    pub fn detach(self) {
+        // SAFETY: created by `spawn`, neither joined nor detached before.
+        unsafe { libc::pthread_detach(self.0) };
+    }
+
     /// Joins those of `threads` that have ended.
     pub fn join_finished(threads: &Mutex<Vec<Self>>) {
         let mut threads = threads.lock();

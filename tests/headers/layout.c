@@ -3,6 +3,7 @@
  * line, as layout-x86_64.txt has them.
  */
 #include <cuse_lowlevel.h>
+#include <fuse_daemonize.h>
 #include <fuse_lowlevel.h>
 #include <ringfuse.h>
 #include <stdio.h>

@@ -54,7 +54,8 @@ fn mirrored_bits(lines: &mut BTreeMap<String, String>) {
     bit("fuse_file_info.padding3", span_of!(FileInfo, padding3).start, u32::MAX);
     let conn = span_of!(ConnInfo, bits).start;
     bit("fuse_conn_info.no_interrupt", conn, public::CONN_NO_INTERRUPT);
-    bit("fuse_conn_info.padding", conn, !public::CONN_NO_INTERRUPT);
+    bit("fuse_conn_info.io_uring_single_issuer", conn, public::CONN_SINGLE_ISSUER);
+    bit("fuse_conn_info.padding", conn, !(public::CONN_NO_INTERRUPT | public::CONN_SINGLE_ISSUER));
 }
 
 #[rustfmt::skip]
@@ -88,7 +89,7 @@ pub fn structures() -> BTreeMap<String, String> {
         readdir, releasedir, fsyncdir, statfs, setxattr, getxattr, listxattr,
         removexattr, access, create, getlk, setlk, bmap, ioctl, poll, write_buf,
         retrieve_reply, forget_multi, flock, fallocate, readdirplus, copy_file_range,
-        lseek, tmpfile, statx,
+        lseek, tmpfile, statx, syncfs,
     });
     mirror!(lines, "fuse_cmdline_opts", CmdlineOpts {
         singlethread, foreground, debug, nodefault_subtype, mountpoint, show_version,
@@ -112,7 +113,7 @@ pub fn capabilities() -> Vec<(&'static str, u64)> {
         READDIRPLUS_AUTO, ASYNC_DIO, WRITEBACK_CACHE, NO_OPEN_SUPPORT, PARALLEL_DIROPS,
         POSIX_ACL, HANDLE_KILLPRIV, HANDLE_KILLPRIV_V2, CACHE_SYMLINKS, NO_OPENDIR_SUPPORT,
         EXPLICIT_INVAL_DATA, EXPIRE_ONLY, SETXATTR_EXT, DIRECT_IO_ALLOW_MMAP, PASSTHROUGH,
-        NO_EXPORT_SUPPORT, OVER_IO_URING,
+        NO_EXPORT_SUPPORT, OVER_IO_URING, ALLOW_IDMAP, SECURITY_CTX,
     })
 }
 

@@ -26,6 +26,17 @@ use super::trace::Trace;
 /// Requests that prove the transport of a new mount.
 const PROOF: u64 = 64;
 
+/// The filesystem `program` of `tests/fs`.
+pub fn built(program: &str) -> PathBuf {
+    let directory = env::var_os("RINGFUSE_TEST_BUILD").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("build/tests/fs"),
+        PathBuf::from,
+    );
+    let program = directory.join(program);
+    assert!(program.exists(), "{} is not built: run `ninja -C build`", program.display());
+    program
+}
+
 /// How a filesystem is to be started.
 pub struct Server {
     program: PathBuf,
@@ -38,14 +49,8 @@ pub struct Server {
 impl Server {
     /// `program` is the name of a filesystem in `tests/fs`.
     pub fn new(program: &str) -> Server {
-        let directory = env::var_os("RINGFUSE_TEST_BUILD").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("build/tests/fs"),
-            PathBuf::from,
-        );
-        let program = directory.join(program);
-        assert!(program.exists(), "{} is not built: run `ninja -C build`", program.display());
         Server {
-            program,
+            program: built(program),
             args: Vec::new(),
             options: Vec::new(),
             env: Vec::new(),

@@ -146,6 +146,12 @@ struct Counters {
     entries_full: AtomicBool,
 }
 
+/// Whether the kernel offers rings for new mounts.
+pub fn is_enabled() -> bool {
+    std::fs::read_to_string("/sys/module/fuse/parameters/enable_uring")
+        .is_ok_and(|value| value.trim() == "Y")
+}
+
 /// Why the kernel did not offer rings in INIT, with what to do about it.
 pub fn why_not_offered() -> String {
     match std::fs::read_to_string("/sys/module/fuse/parameters/enable_uring") {
