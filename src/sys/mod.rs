@@ -8,6 +8,7 @@ pub mod groups;
 pub mod imports;
 pub mod memory;
 pub mod mount;
+pub mod pipe;
 pub mod policy;
 pub mod process;
 pub mod prod;

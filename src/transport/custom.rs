@@ -14,9 +14,32 @@ pub fn writev(session: &Session, fd: RawFd, iov: &[IoSlice<'_>]) -> Result<()> {
     // the program's, called with what its prototype promises.
     let n = unsafe { writev(fd, iov.as_ptr().cast(), iov.len() as i32, session.userdata()) };
     if n < 0 {
-        return Err(Errno::last());
+        return Err(last_error());
     }
     Ok(())
+}
+
+/// Sends up to `len` bytes from the pipe `from`. The session has this function.
+pub fn splice_send(
+    session: &Session,
+    from: RawFd,
+    fd: RawFd,
+    len: usize,
+    flags: u32,
+) -> Result<usize> {
+    let send = session.custom_io().and_then(|io| io.splice_send).ok_or(Errno(libc::EINVAL))?;
+    let null = std::ptr::null_mut();
+    // SAFETY: no offsets; the function is the program's.
+    let n = unsafe { send(from, null, fd, null, len, flags, session.userdata()) };
+    usize::try_from(n).map_err(|_| last_error())
+}
+
+/// What a function of the program that failed left in errno.
+fn last_error() -> Errno {
+    match Errno::last() {
+        Errno(0) => Errno(libc::EIO),
+        errno => errno,
+    }
 }
 
 /// Receives one message.
@@ -27,5 +50,5 @@ pub unsafe fn read(session: &Session, fd: RawFd, buffer: *mut u8, len: usize) ->
     let read = session.custom_io().and_then(|io| io.read).ok_or(Errno(libc::EINVAL))?;
     // SAFETY: the caller's promise; the function is the program's.
     let n = unsafe { read(fd, buffer.cast(), len, session.userdata()) };
-    usize::try_from(n).map_err(|_| Errno::last())
+    usize::try_from(n).map_err(|_| last_error())
 }
