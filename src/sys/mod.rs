@@ -24,6 +24,12 @@ pub fn page_size() -> usize {
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
 }
 
+/// Sets the calling thread's `errno`, for functions that report errors there.
+pub fn set_errno(errno: crate::errno::Errno) {
+    // SAFETY: the thread's own variable.
+    unsafe { *libc::__errno_location() = errno.0 };
+}
+
 /// The running kernel, as `uname -r` prints it.
 pub fn kernel_release() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease")
