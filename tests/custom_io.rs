@@ -273,12 +273,12 @@ fn every_operation(kernel: &mut Kernel) {
     }
     let bmap = BmapIn { block: 4, blocksize: 512, padding: 0 };
     assert_eq!(kernel.get::<BmapOut>(Bmap, file, bmap.as_bytes()).block, 15);
-    let set = [&5u32.to_ne_bytes()[..], &0u32.to_ne_bytes(), b"user.key\0value"].concat();
+    let set = [&5u32.to_ne_bytes()[..], &0u32.to_ne_bytes(), b"user.small\0value"].concat();
     kernel.expect(Setxattr, file, &set, b"");
     let get = GetxattrIn { size: 100, padding: 0 };
-    assert_eq!(kernel.ask(Getxattr, file, &with_name(get.as_bytes(), "user.key")).error, 0);
+    assert_eq!(kernel.ask(Getxattr, file, &with_name(get.as_bytes(), "user.small")).error, 0);
     assert_eq!(kernel.ask(Listxattr, file, get.as_bytes()).error, 0);
-    assert_eq!(kernel.ask(Removexattr, file, &name("user.key")).error, 0);
+    assert_eq!(kernel.ask(Removexattr, file, &name("user.small")).error, 0);
     kernel.expect(Access, file, AccessIn { mask: 4, padding: 0 }.as_bytes(), b"");
     kernel.get::<EntryOut>(Link, root, &with_name(LinkIn { oldnodeid: file }.as_bytes(), "other"));
     let copy = CopyFileRangeIn {
