@@ -254,3 +254,25 @@ fn a_descriptor_that_was_mounted_by_somebody_else() {
     fs.unmount();
     ends_well(fs, "session");
 }
+
+each_transport! {
+    /// On rings this cannot work, which is told instead of waiting for ever.
+    fn after_the_loop_of_the_library(on) {
+        let fs = server("after").mount(on);
+        assert_eq!(read(&fs, "fast").unwrap(), "fast@0");
+        if stock() {
+            return skip("libfuse before 3.18 notices the exit with the next request");
+        }
+        fs.command("stop");
+        fs.event("library's loop 0");
+        if on == Transport::Dev {
+            assert_eq!(read(&fs, "fast").unwrap(), "fast@0");
+            fs.unmount();
+            ends_well(fs, "after");
+        } else {
+            fs.event("events");
+            assert!(fs.log().contains("cannot take over a session"), "{}", fs.log());
+            assert_eq!(fs.ended().result, Some(-libc::EOPNOTSUPP));
+        }
+    }
+}

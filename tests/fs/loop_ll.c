@@ -11,6 +11,7 @@
  *     late     the same after the parent has answered the first five requests
  *     pipe     messages are given to the library in a pipe
  *     session  the library's loop
+ *     after    the library's loop, and after "stop" one as block; "stop" again
  * With FD set the program mounts by itself and gives the library /dev/fd/N.
  *
  * The command "stop" ends the loop, "interrupted" tells how often receiving was
@@ -322,6 +323,11 @@ int serve_loop(struct fuse_session *se)
 		res = loop_fork(se, 5);
 	else
 		res = fuse_session_loop(se);
+	if (strcmp(loop, "after") == 0) {
+		fuse_session_reset(se);
+		say("library's loop %d", res);
+		res = loop_block(se, NULL);
+	}
 	say("events %d %d %d", interrupted, again, ticks);
 	thread_count = 0;
 	if (getenv("FD")) {
