@@ -411,6 +411,9 @@ fn every_operation_is_decoded_and_answered() {
 fn spliced_answers() {
     for (env, spliced) in [(&[("CUSTOM_SPLICE", "1")][..], true), (&[], false)] {
         let mut kernel = started(&Setup { env, ..PLAIN });
+        // Without functions for it, splice is not among the capabilities.
+        let capable = trace::Trace::new(kernel.dir.path().join("trace")).one("init").hex("capable");
+        assert_eq!(capable & 0x380, if spliced { 0x380 } else { 0 });
         let mknod = MknodIn { mode: libc::S_IFREG | 0o644, ..MknodIn::default() };
         let body = with_name(mknod.as_bytes(), "forced_datafd");
         let file: EntryOut = kernel.get(Opcode::Mknod, ROOT_ID, &body);

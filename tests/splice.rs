@@ -87,7 +87,8 @@ each_transport! {
         let fs = Server::new("splice_ll").mount(on);
         for name in ["file,force", "mix,force,move", "file,force,retry"] {
             check(&fs, name, 1 << 20, 1 << 20);
-            (fs.command("in"), fs.command("out"));
+            fs.command("in");
+            fs.command("out");
             // This much any user's pipe holds.
             check(&fs, name, 1 << 19, 1 << 19);
             check_spliced(&fs, on == Transport::Dev, name);
