@@ -568,3 +568,47 @@ fn over_the_device() {
         assert_eq!(ending.result, Some(0), "{ending:?}");
     }
 }
+
+/// `custom_io_ll` plays the kernel to itself; compiled against the stock library
+/// of the system it does so there and on our libfuse3.so.3. `own_loop_ll` has to
+/// compile, too.
+#[test]
+fn the_examples() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let test = |program: &Path, libraries: Option<&Path>| {
+        let mut command = Command::new(program);
+        command.arg("--self-test").env_remove("LD_LIBRARY_PATH");
+        if let Some(libraries) = libraries {
+            command.env("LD_LIBRARY_PATH", libraries);
+        }
+        let output = command.output().expect("custom_io_ll");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{output:?}");
+        assert!(said.contains("the root directory has mode 40555"), "{said}");
+    };
+    let build = project.join("build");
+    test(&build.join("examples-c/custom_io_ll"), None);
+
+    let mut ask = Command::new("pkg-config");
+    ask.args(["--cflags", "--libs", "fuse3"]).env_remove("PKG_CONFIG_PATH");
+    let flags = match ask.output() {
+        Ok(output) if output.status.success() => output.stdout,
+        _ => return skip("the examples on stock: libfuse3-dev or pkg-config is not installed"),
+    };
+    let flags = String::from_utf8(flags).expect("text");
+    for name in ["own_loop_ll", "custom_io_ll"] {
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-stock"));
+        let output = Command::new("cc")
+            .args(["-Wall", "-Werror", "-pthread", "-o"])
+            .arg(&program)
+            .arg(project.join(format!("examples-c/{name}.c")))
+            .args(flags.split_whitespace())
+            .output()
+            .expect("cc");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        if name == "custom_io_ll" {
+            test(&program, None);
+            test(&program, Some(&build));
+        }
+    }
+}

@@ -181,7 +181,7 @@ each_transport! {
     /// The pipe was emptied and the device did not take it: the client hears of it.
     fn data_that_is_lost(on) {
         if on == Transport::Ring || stock() {
-            return;
+            return skip("only our answers on /dev/fuse are spliced one by one");
         }
         let fs = Server::new("splice_ll").mount(on);
         fs.command("lose");
