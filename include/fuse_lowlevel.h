@@ -119,21 +119,37 @@ struct fuse_forget_data {
  * Several threads call them at once.
  */
 struct fuse_custom_io {
-	/** Sends one whole message; required. */
+	/**
+	 * Sends one whole message; required. Returns the bytes sent: after fewer
+	 * than all it is called again with the rest; -1 with errno set if that
+	 * fails.
+	 */
 	ssize_t (*writev)(int fd, struct iovec *iov, int count, void *userdata);
-	/** Receives one whole message; required. */
+	/**
+	 * Receives one whole message; required. 0 ends the session; -1 with errno
+	 * set if it fails: ENODEV ends the session, too, after EINTR and ENOENT it
+	 * is called again.
+	 */
 	ssize_t (*read)(int fd, void *buf, size_t buf_len, void *userdata);
-	/** Receives a message into a pipe; NULL if there is no such thing. */
+	/**
+	 * Receives a message into a pipe; NULL if there is no such thing: then
+	 * FUSE_CAP_SPLICE_READ is not offered. This library receives by `read`.
+	 */
 	ssize_t (*splice_receive)(int fdin, off_t *offin, int fdout,
 				  off_t *offout, size_t len, unsigned int flags,
 				  void *userdata);
-	/** Sends a message from a pipe; NULL if there is no such thing. */
+	/**
+	 * Sends a message from a pipe, as splice(2) does; NULL if there is no such
+	 * thing: then neither FUSE_CAP_SPLICE_WRITE nor FUSE_CAP_SPLICE_MOVE is
+	 * offered. Used for answers that FUSE_BUF_FORCE_SPLICE is given with.
+	 */
 	ssize_t (*splice_send)(int fdin, off_t *offin, int fdout,
 			       off_t *offout, size_t len, unsigned int flags,
 			       void *userdata);
 	/**
 	 * Makes a further descriptor of the same connection, for the setting
-	 * clone_fd; returns it, or -1. NULL if there is no such thing.
+	 * clone_fd; returns it, or a negative errno, or -1 with errno set. The
+	 * library closes it. NULL if there is no such thing.
 	 */
 	int (*clone_fd)(int master_fd);
 };
@@ -777,6 +793,10 @@ int fuse_reply_buf(fuse_req_t req, const char *buf, size_t size);
  * read when this returns: files may be changed or closed, memory freed. The
  * vector stays the caller's, its position moves forward.
  *
+ * With FUSE_BUF_FORCE_SPLICE the kernel moves the data of descriptors, without
+ * this process reading them, if the request came over /dev/fuse; where that
+ * cannot be done, and on rings, they are read as without it.
+ *
  * @param flags FUSE_BUF_* of `enum fuse_buf_copy_flags`, or 0
  */
 int fuse_reply_data(fuse_req_t req, struct fuse_bufvec *bufv,
@@ -944,9 +964,11 @@ int fuse_lowlevel_notify_delete(struct fuse_session *se, fuse_ino_t parent,
 /**
  * Puts the data of `bufv` into the kernel's cache of `ino`, at `offset`; the
  * file grows if they go beyond its end. Data have been read when this returns;
- * the vector stays the caller's, its position moves forward.
+ * the vector stays the caller's, its position moves forward. If descriptors give
+ * less than they should nothing is stored (-EIO).
  *
- * @param flags FUSE_BUF_* of `enum fuse_buf_copy_flags`, or 0
+ * @param flags FUSE_BUF_* of `enum fuse_buf_copy_flags`, or 0; as for
+ *              fuse_reply_data()
  */
 int fuse_lowlevel_notify_store(struct fuse_session *se, fuse_ino_t ino,
 			       off_t offset, struct fuse_bufvec *bufv,
@@ -1316,12 +1338,19 @@ void fuse_session_process_buf(struct fuse_session *se,
  * /dev/fuse. Waits for one unless the descriptor is non-blocking.
  *
  * `buf->mem` NULL has the library malloc() it, large enough for every message;
- * use it again for the next one, and free() it in the end. The data may come as
+ * use it again for the next one, and free() it in the end. Memory of the caller's
+ * own has to be as large: 4096 bytes more than max_write is, which is 1 MiB
+ * unless init() says otherwise. With other libraries the data may come as
  * a descriptor instead, if FUSE_CAP_SPLICE_READ is wanted: have the same thread
  * call fuse_session_process_buf() before the next message.
  *
+ * Several threads may receive at the same time, each with its own buffer, and so
+ * may a child after a fork, or a thread that is cancelled meanwhile.
+ * fuse_session_exit() does not wake who waits here: send that thread a signal.
+ *
  * @return bytes received; 0 if the session has ended; -errno, among them -EINTR
- *         and -EAGAIN, after which the caller may go on
+ *         and -EAGAIN, after which the caller may go on, and -EOPNOTSUPP if a
+ *         loop of the library has put the session on rings before
  */
 int fuse_session_receive_buf(struct fuse_session *se, struct fuse_buf *buf);
 

@@ -39,23 +39,123 @@ pub unsafe fn copy(dst: *mut Bufvec, src: *mut Bufvec, flags: c_uint) -> Result<
         // SAFETY: the caller's promise.
         return Ok(unsafe { size(dst) });
     }
-    let mut copied = 0;
+    // SAFETY: the caller's promise.
+    match unsafe { copy_part(dst, src, flags) } {
+        Copied { bytes: 0, failed: Some(errno) } => Err(errno),
+        Copied { bytes, .. } => Ok(bytes),
+    }
+}
+
+/// How far a copy got.
+pub struct Copied {
+    /// Bytes that were moved.
+    pub bytes: usize,
+    /// The error that ended it, if one did.
+    pub failed: Option<Errno>,
+}
+
+/// As [`copy`] between two vectors, with the error also behind the first byte.
+///
+/// # Safety
+/// As [`copy`].
+pub unsafe fn copy_part(dst: *mut Bufvec, src: *mut Bufvec, flags: c_uint) -> Copied {
+    let mut copied = Copied { bytes: 0, failed: None };
     // SAFETY: the caller's promise covers every piece that `current` yields.
     unsafe {
         while let (Some(to), Some(from)) = (current(dst), current(src)) {
             let len = to.len.min(from.len);
             let moved = match transfer(&to, &from, len, flags) {
                 Ok(moved) => moved,
-                Err(errno) if copied == 0 => return Err(errno),
-                Err(_) => break,
+                Err(errno) => {
+                    copied.failed = Some(errno);
+                    break;
+                }
             };
-            copied += moved;
+            copied.bytes += moved;
             if !advance(src, moved) || !advance(dst, moved) || moved < len {
                 break;
             }
         }
     }
-    Ok(copied)
+    copied
+}
+
+/// What is left of a vector with a single buffer, in memory, which then counts as
+/// read to its end. `None` for any other vector.
+///
+/// # Safety
+/// As [`copy`] for a source; the memory stays as it is while the result is used.
+pub unsafe fn take_single<'a>(vector: *mut Bufvec) -> Option<&'a [u8]> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let Position { count: 1, idx: 0, .. } = *vector.cast() else {
+            return None;
+        };
+        let piece = current(vector).filter(|piece| !piece.is_fd())?;
+        ((*vector).idx, (*vector).off) = (1, 0);
+        Some(match piece.len {
+            0 => &[], // the pointer may be NULL
+            len => std::slice::from_raw_parts(piece.mem, len),
+        })
+    }
+}
+
+/// Bytes from the position of `vector` to its end.
+///
+/// # Safety
+/// As [`size`].
+pub unsafe fn remaining(vector: *const Bufvec) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { rest(vector) }.fold(0, |sum: usize, piece| sum.saturating_add(piece.len))
+}
+
+/// Whether there is a descriptor at or behind the position.
+///
+/// # Safety
+/// As [`size`].
+pub unsafe fn has_descriptors(vector: *const Bufvec) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { rest(vector) }.any(|piece| piece.is_fd())
+}
+
+/// Pages that what is left may touch: what a pipe needs to hold it.
+///
+/// # Safety
+/// As [`size`].
+pub unsafe fn pages(vector: *const Bufvec, page: usize) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { rest(vector) }.fold(0, |sum: usize, piece| sum.saturating_add(piece.len / page + 2))
+}
+
+/// A pipe, a socket or a device: it may give less than was asked for without
+/// being at its end.
+pub struct Stream {
+    /// Whether to go on all the same (`FUSE_BUF_FD_RETRY`).
+    pub retries: bool,
+}
+
+/// The stream that the position is in, if it is in one.
+///
+/// # Safety
+/// As [`size`].
+pub unsafe fn stream_at(vector: *const Bufvec) -> Option<Stream> {
+    // SAFETY: the caller's promise.
+    unsafe { current(vector) }
+        .filter(|piece| piece.is_fd() && !crate::sys::fd::is_file(piece.fd))
+        .map(|piece| Stream { retries: piece.retries() })
+}
+
+/// What is left, beginning with the rest of the buffer at the position.
+///
+/// # Safety
+/// As [`size`], until the iterator is dropped.
+unsafe fn rest(vector: *const Bufvec) -> impl Iterator<Item = Piece> {
+    // SAFETY: the caller's promise.
+    let Position { count, idx, off } = unsafe { *vector.cast() };
+    (idx..count).map(move |index| {
+        // SAFETY: the caller's promise; the index is below the count.
+        unsafe { piece(vector, index, if index == idx { off } else { 0 }) }
+    })
 }
 
 /// The buffer at `index`.
@@ -90,21 +190,29 @@ struct Piece {
 /// # Safety
 /// As [`size`].
 unsafe fn current(vector: *const Bufvec) -> Option<Piece> {
-    // SAFETY: the caller's promise; `idx` is below the count. Fields are read
-    // one by one because an old program's buffer ends before `mem_size`.
+    // SAFETY: the caller's promise; `idx` is below the count.
     unsafe {
         let Position { count, idx, off } = *vector.cast();
-        if idx >= count {
-            return None;
-        }
-        let buf = nth(vector, idx);
-        Some(Piece {
+        (idx < count).then(|| piece(vector, idx, off))
+    }
+}
+
+/// The buffer at `index` from `off` on.
+///
+/// # Safety
+/// As [`nth`].
+unsafe fn piece(vector: *const Bufvec, index: size_t, off: size_t) -> Piece {
+    // SAFETY: the caller's promise. Fields are read one by one because an old
+    // program's buffer ends before `mem_size`.
+    unsafe {
+        let buf = nth(vector, index);
+        Piece {
             flags: (*buf).flags,
             mem: (*buf).mem.cast::<u8>().wrapping_add(off),
             fd: (*buf).fd,
             pos: (*buf).pos.wrapping_add(off as off_t),
             len: (*buf).size.saturating_sub(off),
-        })
+        }
     }
 }
 

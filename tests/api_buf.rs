@@ -229,6 +229,52 @@ fn an_error_counts_only_if_nothing_was_copied() {
     assert_eq!((result, dst, src), (4, (1, 0), (0, 4)));
 }
 
+/// What fails, by the combination of memory and descriptors, with an order to
+/// splice and without; the same as stock where that is installed.
+#[test]
+fn sources_and_targets_that_fail() {
+    let directory = File::open("/").unwrap();
+    let (gone_read, gone_write) = pipe(0);
+    drop(gone_read); // a target whose reader is gone (Rust ignores SIGPIPE)
+    let (empty, writer) = pipe(0);
+    drop(writer); // a source whose writer is gone
+    let target = file(b"");
+    let data = file(&pattern(100, 0));
+    let closed = Buf { fd: -1, ..fd(&data, 100, 0, 0) };
+    let (_reader, full) = pipe(0);
+    let mut bytes = [pattern(100, 1), vec![0; 100]];
+    let [source, sink] = bytes.each_mut().map(|bytes| memory(bytes));
+    let cases = [
+        // (to, from, without an order, with an order to splice)
+        (sink, closed, -libc::EBADF, -libc::EBADF),
+        (closed, source, -libc::EBADF, -libc::EBADF),
+        (closed, fd(&data, 100, BUF_FD_SEEK, 0), -libc::EBADF, -libc::EBADF),
+        (fd(&target, 100, 0, 0), closed, -libc::EBADF, -libc::EBADF),
+        (sink, fd(&directory, 100, 0, 0), -libc::EISDIR, -libc::EISDIR),
+        (fd(&target, 100, 0, 0), fd(&directory, 100, 0, 0), -libc::EISDIR, -libc::EINVAL),
+        (sink, fd(&empty, 100, BUF_FD_RETRY, 0), 0, 0),
+        (fd(&target, 100, 0, 0), fd(&empty, 100, BUF_FD_RETRY, 0), 0, 0),
+        (fd(&gone_write, 100, 0, 0), source, -libc::EPIPE, -libc::EPIPE),
+        (fd(&gone_write, 100, 0, 0), fd(&data, 100, BUF_FD_SEEK, 0), -libc::EPIPE, -libc::EPIPE),
+        // A pipe has no positions.
+        (sink, fd(&empty, 100, BUF_FD_SEEK, 5), -libc::ESPIPE, -libc::ESPIPE),
+        (fd(&full, 100, BUF_FD_SEEK, 5), source, -libc::ESPIPE, -libc::ESPIPE),
+        (fd(&target, 100, 0, 0), fd(&empty, 100, BUF_FD_SEEK, 5), -libc::ESPIPE, -libc::ESPIPE),
+    ];
+    let stock = stock("sources_and_targets_that_fail (stock)");
+    for (index, (to, from, plain, ordered)) in cases.iter().enumerate() {
+        for (flags, expected) in [(0, plain), (BUF_FORCE_SPLICE, ordered)] {
+            for api in [Some(ours()), stock].into_iter().flatten() {
+                let mut dst = Vector::new(api.stride, 0, 0, &[*to]);
+                let mut src = Vector::new(api.stride, 0, 0, &[*from]);
+                let result = unsafe { (api.buf_copy)(dst.pointer(), src.pointer(), flags) };
+                assert_eq!(result, *expected as isize, "case {index}, flags {flags}");
+                assert_eq!((dst.position(), src.position()), ((0, 0), (0, 0)), "case {index}");
+            }
+        }
+    }
+}
+
 /// What a buffer of a random vector is made of.
 #[derive(Clone, Debug)]
 enum Kind {

@@ -4,7 +4,6 @@
 mod support;
 
 use std::fs::{self, File};
-use std::path::PathBuf;
 use std::process::Command;
 
 use support::machine::is_root;
@@ -44,9 +43,26 @@ impl Drop for LoopDevice {
     }
 }
 
-fn mount(device: &LoopDevice, on: Transport) -> Mount {
+fn mount(device: &LoopDevice, on: Transport, args: &[&str]) -> Mount {
     let fsname = format!("fsname={}", device.path);
-    Server::new("trace_ll").option("blkdev").option(&fsname).mount(on)
+    let server = Server::new("trace_ll").option("blkdev").option(&fsname);
+    args.iter().fold(server, |server, arg| server.arg(arg)).mount(on)
+}
+
+/// Unmounts from `cpu`: when that is done, so is destroy, and the loop ends.
+fn ends_with_destroy(fs: Mount, cpu: usize) {
+    let mut trace = File::open(fs.path.with_file_name("trace")).expect("the trace");
+    let path = fs.path.clone();
+    let unmounted = pinned(cpu, move || {
+        eventually("the end of use of the mount", || {
+            rustix::mount::unmount(&path, rustix::mount::UnmountFlags::empty()).is_ok()
+        });
+    });
+    unmounted.join().expect("unmounted");
+    let text = std::io::read_to_string(&mut trace).expect("the trace");
+    assert_eq!(text.lines().last(), Some("destroy userdata=1"));
+    assert_eq!(text.lines().filter(|line| line.starts_with("destroy")).count(), 1);
+    assert_eq!(fs.ended().result, Some(0));
 }
 
 each_transport! {
@@ -74,7 +90,7 @@ each_transport! {
             Ok(device) => device,
             Err(reason) => return skip(&reason),
         };
-        let fs = mount(&device, on);
+        let fs = mount(&device, on, &[]);
         fs::write(fs.at("file"), [1; 5000]).unwrap();
         let file = File::open(fs.at("file")).unwrap();
         fs.trace.take();
@@ -88,19 +104,41 @@ each_transport! {
     }
 
     /// Here the kernel sends DESTROY and waits for its answer, with open
-    /// requests all done before.
+    /// requests all done before. It comes to the queue of the CPU that unmounts,
+    /// whether or not that has been used before.
     fn destroy_is_waited_for(on) {
         let device = match LoopDevice::new() {
             Ok(device) => device,
             Err(reason) => return skip(&reason),
         };
-        let fs = mount(&device, on);
-        let trace: PathBuf = fs.path.with_file_name("trace");
-        let mut kept = File::open(trace).unwrap();
-        fs::write(fs.at("file"), "x").unwrap();
-        fs.unmount();
-        let text = std::io::read_to_string(&mut kept).unwrap();
-        assert_eq!(text.lines().last(), Some("destroy userdata=1"));
-        assert_eq!(fs.ended().result, Some(0));
+        for args in [&[][..], &["-s"], &["-omax_threads=1"], &["-oclone_fd"]] {
+            for cpu in cpus() {
+                let fs = mount(&device, on, args);
+                fs::write(fs.at("file"), "x").unwrap();
+                ends_with_destroy(fs, cpu);
+            }
+        }
+    }
+
+    /// Under load until the last moment.
+    fn destroy_after_load(on) {
+        let device = match LoopDevice::new() {
+            Ok(device) => device,
+            Err(reason) => return skip(&reason),
+        };
+        let fs = mount(&device, on, &[]);
+        let clients: Vec<_> = cpus()
+            .into_iter()
+            .map(|cpu| {
+                let path = fs.at(&format!("file{cpu}"));
+                pinned(cpu, move || {
+                    for round in 0..200 {
+                        fs::write(&path, [round as u8; 5000]).expect("write");
+                    }
+                })
+            })
+            .collect();
+        clients.into_iter().for_each(|client| client.join().expect("a client"));
+        ends_with_destroy(fs, cpus()[0]);
     }
 }

@@ -253,6 +253,10 @@ impl Buf {
     pub const fn memory(mem: *mut c_void, size: size_t) -> Self {
         Self { size, flags: 0, mem, fd: -1, pos: 0, mem_size: 0 }
     }
+
+    pub const fn descriptor(fd: c_int, size: size_t) -> Self {
+        Self { size, flags: BUF_IS_FD, mem: std::ptr::null_mut(), fd, pos: 0, mem_size: 0 }
+    }
 }
 
 /// `struct fuse_bufvec`; `buf[0]` is followed by `count - 1` more, [`Buf::stride`] apart.

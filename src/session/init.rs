@@ -90,6 +90,15 @@ fn capable(offered: u64, minor: u32) -> u64 {
     capable
 }
 
+/// What the program's own functions cannot do.
+fn without_splice(session: &Session) -> u64 {
+    let missing = |there: bool, capability: u64| if there { 0 } else { capability };
+    session.custom_io().map_or(0, |io| {
+        missing(io.splice_receive.is_some(), cap::SPLICE_READ)
+            | missing(io.splice_send.is_some(), cap::SPLICE_WRITE | cap::SPLICE_MOVE)
+    })
+}
+
 /// What is wanted before the filesystem says so.
 fn default_want(session: &Session, capable: u64) -> u64 {
     let ops = session.ops();
@@ -154,7 +163,7 @@ fn negotiate(session: &Session, req: &Request, args: InitIn, flags2: u32) -> Res
 
     let offered = u64::from(args.flags) | u64::from(flags2) << 32;
     let page = sys::page_size();
-    let capable = capable(offered, args.minor);
+    let capable = capable(offered, args.minor) & !without_splice(session);
     let defaults = default_want(session, capable);
     let mut conn = ConnInfo {
         proto_major: args.major,

@@ -10,9 +10,9 @@ use super::dispatch::memory_bufvec;
 use super::request::Request;
 use super::Session;
 use crate::abi::kernel::*;
-use crate::abi::public::{cap, Buf, Bufvec, BUF_IS_FD};
+use crate::abi::public::{cap, Buf, Bufvec};
 use crate::errno::{Errno, Result};
-use crate::transport::{custom, dev, no_answer};
+use crate::transport::{custom, dev, no_answer, splice};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -38,12 +38,7 @@ unsafe impl Send for Cookie {}
 impl Session {
     /// Sends notification `code`, which kernels know since minor version `minor`.
     pub fn notify(&self, code: i32, minor: u32, parts: &[IoSlice<'_>]) -> Result<()> {
-        if !self.is_initialized() {
-            return Err(Errno(libc::ENOTCONN));
-        }
-        if self.negotiated().conn.proto_minor < minor {
-            return Err(Errno(libc::ENOSYS));
-        }
+        self.may_notify(minor)?;
         let len = parts.iter().map(|part| part.len()).sum::<usize>() + size_of::<OutHeader>();
         let header = OutHeader { len: len as u32, error: code, unique: 0 };
         if self.is_debugged() {
@@ -55,6 +50,17 @@ impl Session {
             fd if self.custom_io().is_some() => custom::writev(self, fd, &iov),
             fd => dev::writev(fd, &iov),
         }
+    }
+
+    /// Whether the kernel is there and knows what it knows since `minor`.
+    fn may_notify(&self, minor: u32) -> Result<()> {
+        if !self.is_initialized() {
+            return Err(Errno(libc::ENOTCONN));
+        }
+        if self.negotiated().conn.proto_minor < minor {
+            return Err(Errno(libc::ENOSYS));
+        }
+        Ok(())
     }
 
     /// Somebody polls with this handle: look again.
@@ -120,18 +126,32 @@ impl Session {
         bufv: *mut Bufvec,
         flags: u32,
     ) -> Result<()> {
+        self.may_notify(15)?;
         // SAFETY: the caller's promise.
-        let (size, buffer_flags, mem) =
-            unsafe { (crate::buf::size(bufv), (*bufv).buf[0].flags, (*bufv).buf[0].mem) };
+        let size = unsafe { crate::buf::remaining(bufv) };
         let out =
             NotifyStoreOut { nodeid: ino, offset: offset as u64, size: size as u32, padding: 0 };
-        let send = |data: &[u8]| {
-            self.notify(notify::STORE, 15, &[IoSlice::new(out.as_bytes()), IoSlice::new(data)])
+        let send = |data: &[u8]| match data.len() == size {
+            true => {
+                self.notify(notify::STORE, 15, &[IoSlice::new(out.as_bytes()), IoSlice::new(data)])
+            }
+            // The data ended early: nothing is stored.
+            false => Err(Errno(libc::EIO)),
         };
         // SAFETY: the caller's promise.
-        if unsafe { (*bufv).count == 1 && (*bufv).off == 0 } && buffer_flags & BUF_IS_FD == 0 {
-            // SAFETY: the caller's promise: `mem` holds `size` bytes.
-            return send(unsafe { std::slice::from_raw_parts(mem.cast(), size) });
+        if unsafe { splice::is_ordered(self, bufv, flags) } {
+            let len = size_of::<OutHeader>() + size_of_val(&out) + size;
+            let header = OutHeader { len: len as u32, error: notify::STORE, unique: 0 };
+            let head = [header.as_bytes(), out.as_bytes()].concat();
+            // SAFETY: the caller's promise.
+            return match unsafe { splice::send(self, self.fd(), &head, bufv, size, flags) } {
+                splice::Outcome::Sent(sent) => sent,
+                splice::Outcome::Read(data) => send(&data?),
+            };
+        }
+        // SAFETY: the caller's promise.
+        if let Some(data) = unsafe { crate::buf::take_single(bufv) } {
+            return send(data);
         }
         let mut memory: Vec<u8> = Vec::new();
         memory.try_reserve_exact(size).map_err(|_| Errno(libc::ENOMEM))?;
@@ -143,9 +163,6 @@ impl Session {
         };
         // SAFETY: room for `size` bytes was reserved; `bufv` as promised.
         let copied = unsafe { crate::buf::copy(&mut into, bufv, flags)? };
-        if copied < size {
-            return Err(Errno(libc::EIO));
-        }
         // SAFETY: filled by the copy.
         send(unsafe { std::slice::from_raw_parts(memory.as_ptr(), copied) })
     }

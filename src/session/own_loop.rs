@@ -1,5 +1,10 @@
 //! For programs with a loop of their own: one message at a time, received with
 //! `fuse_session_receive_buf` and served with `fuse_session_process_buf`.
+//!
+//! Any number of threads may do both, each with a buffer of its own; a child
+//! after a fork, too. Nothing is kept between the calls but what the session
+//! keeps anyway. A thread may be cancelled while it receives, so nothing that
+//! needs to be undone is alive around that read.
 #![allow(unsafe_code)] // the program's buffers
 
 use super::Session;
@@ -17,6 +22,14 @@ use crate::transport::dev::{self, Received};
 pub unsafe fn receive(session: &Session, buf: *mut Buf) -> Result<usize> {
     if session.exited() {
         return Ok(0);
+    }
+    if session.has_engine() {
+        // INIT came in a loop of the library's, and requests arrive on its rings.
+        crate::log_error!(
+            "fuse: fuse_session_receive_buf() cannot take over a session from the library's loop \
+             while rings serve it; RINGFUSE_TRANSPORT=dev in the environment keeps them off"
+        );
+        return Err(Errno(libc::EOPNOTSUPP));
     }
     let size = session.buffer_size();
     // SAFETY: the caller's promise; fields one by one, as an older program's

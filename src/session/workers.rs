@@ -328,10 +328,12 @@ impl ClonedFd {
         let clone = session.custom_io().and_then(|io| io.clone_fd).ok_or(Errno(libc::ENOTSUP))?;
         // SAFETY: the program's own function.
         let fd = unsafe { clone(session.fd()) };
-        if fd < 0 {
-            return Err(Errno(-fd));
+        match fd {
+            0.. => Ok(Self::Programs(fd)),
+            // The convention of system calls, or of the kernel.
+            -1 => Err(Errno::last()),
+            _ => Err(Errno(-fd)),
         }
-        Ok(Self::Programs(fd))
     }
 }
 

@@ -34,6 +34,19 @@ pub fn set_nonblocking(fd: RawFd, on: bool) -> Result<bool> {
     Ok(flags & libc::O_NONBLOCK != 0)
 }
 
+/// Whether `fd` is a regular file or a block device, which give less than was
+/// asked for only at their end.
+pub fn is_file(fd: RawFd) -> bool {
+    let mut stat = std::mem::MaybeUninit::<libc::stat64>::uninit();
+    // SAFETY: room for the result.
+    if unsafe { libc::fstat64(fd, stat.as_mut_ptr()) } < 0 {
+        return false;
+    }
+    // SAFETY: the call succeeded, so it is filled in.
+    let mode = unsafe { stat.assume_init() }.st_mode;
+    matches!(mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFBLK)
+}
+
 /// Waits until `fd` is readable; false on timeout or a signal.
 pub fn wait_readable(fd: RawFd, timeout: Option<Duration>) -> bool {
     let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };

@@ -8,6 +8,7 @@ pub mod groups;
 pub mod imports;
 pub mod memory;
 pub mod mount;
+pub mod pipe;
 pub mod policy;
 pub mod process;
 pub mod prod;
@@ -21,6 +22,12 @@ pub mod wake;
 pub fn page_size() -> usize {
     // SAFETY: no memory involved.
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+}
+
+/// Sets the calling thread's `errno`, for functions that report errors there.
+pub fn set_errno(errno: crate::errno::Errno) {
+    // SAFETY: the thread's own variable.
+    unsafe { *libc::__errno_location() = errno.0 };
 }
 
 /// The running kernel, as `uname -r` prints it.

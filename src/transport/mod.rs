@@ -18,9 +18,10 @@
 pub mod custom;
 pub mod dev;
 pub mod ring;
+pub mod splice;
 
 use crate::abi::kernel::OutHeader;
-use crate::abi::public::{Buf, Bufvec, BUF_IS_FD};
+use crate::abi::public::{Buf, Bufvec};
 use crate::errno::{Errno, Result};
 use crate::session::request::Request;
 use std::io::IoSlice;
@@ -79,21 +80,18 @@ pub fn no_answer(req: &Request) {
 /// `bufv` is a valid `struct fuse_bufvec` with the stride of the layout in force.
 pub unsafe fn answer_bufvec(req: &Request, bufv: *mut Bufvec, flags: libc::c_uint) -> Result<()> {
     // SAFETY: the caller's promise.
-    let size = unsafe { crate::buf::size(bufv) };
-    // SAFETY: the caller's promise; a vector has at least one element.
-    let single = unsafe { (*bufv).count == 1 && (*bufv).idx == 0 };
-    // SAFETY: as above; field by field, as an old program's element is shorter.
-    let (flags_of_first, mem, len) =
-        unsafe { ((*bufv).buf[0].flags, (*bufv).buf[0].mem, (*bufv).buf[0].size) };
-    if single && flags_of_first & BUF_IS_FD == 0 {
-        // SAFETY: the caller's promise: `mem` holds `len` bytes.
-        let whole = unsafe { std::slice::from_raw_parts(mem.cast::<u8>(), len) };
-        // SAFETY: as above.
-        let data = &whole[unsafe { (*bufv).off }.min(whole.len())..];
-        // SAFETY: as above; the vector counts as read to its end.
-        unsafe { ((*bufv).idx, (*bufv).off) = (1, 0) };
+    if let Some(data) = unsafe { crate::buf::take_single(bufv) } {
         return answer(req, &[IoSlice::new(data)]);
     }
+    if let Route::Dev(fd) | Route::Custom(fd) = req.route() {
+        // SAFETY: the caller's promise.
+        if unsafe { splice::is_ordered(req.session(), bufv, flags) } {
+            // SAFETY: the caller's promise.
+            return unsafe { answer_spliced(req, fd, bufv, flags) };
+        }
+    }
+    // SAFETY: the caller's promise.
+    let size = unsafe { crate::buf::remaining(bufv) };
     // The bytes are read before this returns: straight into the payload of a
     // ring entry, or into memory that the answer is written from.
     let copy_into = |memory: *mut u8| {
@@ -119,6 +117,34 @@ pub unsafe fn answer_bufvec(req: &Request, bufv: *mut Bufvec, flags: libc::c_uin
                 return answer_error(req, libc::ENOMEM);
             }
             send(memory.as_mut_ptr())
+        }
+    }
+}
+
+/// As [`answer_bufvec`], by splice where that can be done.
+///
+/// # Safety
+/// As [`answer_bufvec`].
+unsafe fn answer_spliced(req: &Request, fd: RawFd, bufv: *mut Bufvec, flags: u32) -> Result<()> {
+    // SAFETY: the caller's promise.
+    let size = unsafe { crate::buf::remaining(bufv) };
+    let len = size + size_of::<OutHeader>();
+    let header = OutHeader { len: len as u32, error: 0, unique: req.unique() };
+    let session = req.session();
+    // SAFETY: the caller's promise.
+    match unsafe { splice::send(session, fd, header.as_bytes(), bufv, size, flags) } {
+        splice::Outcome::Read(Ok(data)) => answer(req, &[IoSlice::new(&data)]),
+        splice::Outcome::Read(Err(errno)) => answer_error(req, errno.0),
+        splice::Outcome::Sent(result) => {
+            session.trace_answer(req, header);
+            if let Err(Errno(libc::ENOENT)) | Ok(()) = result {
+                finish(req);
+            } else {
+                report_failure(req, result);
+                // The data is gone, its client may still wait.
+                let _ = answer_error(req, libc::EIO);
+            }
+            result
         }
     }
 }
@@ -149,17 +175,21 @@ fn send_message(req: &Request, header: &OutHeader, parts: &[IoSlice<'_>]) -> Res
         Route::Dev(fd) => dev::writev(fd, iov),
         _ => Err(Errno(libc::EINVAL)),
     };
+    report_failure(req, result);
+    result
+}
+
+fn report_failure(req: &Request, result: Result<()>) {
     match result {
         // The request was interrupted or aborted: its client is gone.
         Err(Errno(libc::ENOENT)) => {}
-        Err(errno) if !session.exited() => crate::log_error!(
+        Err(errno) if !req.session().exited() => crate::log_error!(
             "writing device: answer to request {} (opcode {}): {errno}",
-            header.unique,
+            req.unique(),
             req.opcode_raw()
         ),
         _ => {}
     }
-    result
 }
 
 /// Gives up an answered request of `/dev/fuse`.

@@ -403,14 +403,22 @@ static long told(struct fuse_session *se)
 }
 #endif
 
+/* The commands of loop_ll; -ENOSYS if it is none of them. */
+__attribute__((weak)) long loop_command(struct fuse_session *se, const char *what);
+
 static long command(struct fuse_session *se, int argc, char **argv)
 {
 	const char *what = argv[0];
 	pthread_t thread;
 	long answer = 0;
 
-	(void)se;
 	(void)argc;
+	if (loop_command) {
+		answer = loop_command(se, what);
+		if (answer != -ENOSYS)
+			return answer;
+		answer = 0;
+	}
 	if (strcmp(what, "release") == 0) {
 		answer = -pthread_create(&thread, NULL, release_parked, NULL);
 		if (answer == 0)

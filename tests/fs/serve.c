@@ -159,7 +159,12 @@ void serve_commands(command_fn commands)
 	pthread_detach(thread);
 }
 
-int serve_loop(struct fuse_session *se)
+__attribute__((weak)) int serve_attach(struct fuse_session *se)
+{
+	return fuse_session_mount(se, serve_options.cmdline.mountpoint);
+}
+
+__attribute__((weak)) int serve_loop(struct fuse_session *se)
 {
 	const struct fuse_cmdline_opts *cmdline = &serve_options.cmdline;
 	struct fuse_loop_config *config;
@@ -189,7 +194,7 @@ int serve(const struct fuse_lowlevel_ops *ops, size_t op_size,
 		goto out_args;
 	if (fuse_set_signal_handlers(se) != 0)
 		goto out_destroy;
-	if (fuse_session_mount(se, opts->cmdline.mountpoint) != 0)
+	if (serve_attach(se) != 0)
 		goto out_signals;
 	if (fuse_daemonize(opts->cmdline.foreground) != 0)
 		goto out_unmount;

@@ -58,7 +58,12 @@ extern struct fuse_session *serve_session;
  * (fuse_session_exit) and "ping" are always there. */
 void serve_commands(command_fn commands);
 
-/* Runs the loop the command line asks for and returns its value. */
+/* Connects the session: mounts it, unless the program has a function of this
+ * name that does something else. 0 or -1. */
+int serve_attach(struct fuse_session *se);
+
+/* Runs the loop the command line asks for and returns its value; or what the
+ * program has under this name. */
 int serve_loop(struct fuse_session *se);
 
 /* Everything from the session to the end; the exit status is 0 unless the

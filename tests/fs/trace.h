@@ -10,6 +10,7 @@
  *     ...direct.. direct_io      ...keep..  keep_cache    ...list.. cache_readdir
  *     ...nonseek. nonseekable    ...noflush noflush
  *     iov, databuf, datavec, datafd, datamix   which reply a read uses
+ *     forced..datafd                           the same, to be spliced
  *     big...      a directory of BIG_ENTRIES entries
  */
 #ifndef TRACE_H

@@ -112,7 +112,8 @@ static void reply_read(fuse_req_t req, const char *name, char *data,
 	} else if (strstr(name, "datafd")) {
 		one.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_RETRY;
 		one.buf[0].fd = descriptor_with(data, size, 0);
-		fuse_reply_data(req, &one, 0);
+		fuse_reply_data(req, &one,
+				strstr(name, "forced") ? FUSE_BUF_FORCE_SPLICE : 0);
 		/* The bytes have been read when fuse_reply_data() returns. */
 		if (ftruncate(one.buf[0].fd, 0) != 0)
 			abort();

@@ -98,3 +98,39 @@ pub fn interrupt<T>(thread: &JoinHandle<T>) {
     // SAFETY: the thread has not been joined, since its handle still exists.
     unsafe { libc::pthread_kill(thread.as_pthread_t(), INTERRUPT) };
 }
+
+/// A shared map of a file, from its start.
+pub struct Map {
+    start: *mut u8,
+    length: usize,
+}
+
+impl Map {
+    pub fn of(file: impl AsFd, length: usize) -> Map {
+        let fd = file.as_fd().as_raw_fd();
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new map, of which nobody else knows.
+        let start =
+            unsafe { libc::mmap(std::ptr::null_mut(), length, access, libc::MAP_SHARED, fd, 0) };
+        assert_ne!(start, libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
+        Map { start: start.cast(), length }
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        // SAFETY: the map has that many bytes, all of them inside the file.
+        unsafe { std::slice::from_raw_parts(self.start, self.length) }.to_vec()
+    }
+
+    pub fn write(&self, at: usize, data: &[u8]) {
+        assert!(at + data.len() <= self.length);
+        // SAFETY: inside the map, as checked.
+        unsafe { self.start.add(at).copy_from(data.as_ptr(), data.len()) };
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // SAFETY: our map, which is not used after this.
+        unsafe { libc::munmap(self.start.cast(), self.length) };
+    }
+}
