@@ -1,6 +1,8 @@
 //! An example on a real mount, as a guard: when it is dropped, the example has
 //! ended well and its mount is gone, or the test fails.
 
+#![allow(dead_code)] // each test program uses a part of it
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -22,6 +24,15 @@ pub enum On {
 
 pub fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples-c")
+}
+
+/// Where our libraries and the examples are: RINGFUSE_TEST_BUILD names `tests/fs`
+/// in it.
+pub fn built() -> PathBuf {
+    env::var_os("RINGFUSE_TEST_BUILD").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("build"),
+        |tests| Path::new(&tests).join("../.."),
+    )
 }
 
 /// The flags for the libfuse of this system; None if it is not installed.
@@ -84,25 +95,24 @@ impl Example {
 
     /// `options` as after `-o`.
     pub fn mount_with(name: &str, on: On, options: &str) -> Example {
+        let mut command = Command::new(match on {
+            On::Stock => stock_program(name),
+            On::Ours(_) => built().join("examples-c").join(name),
+        });
+        if !options.is_empty() {
+            command.args(["-o", options]);
+        }
+        Example::run(command, on)
+    }
+
+    /// Mounts with any program, which gets `-f` and a mount point.
+    pub fn run(mut command: Command, on: On) -> Example {
         let _stays_on = machine::rings_stay_on();
         let dir = TempDir::with_prefix("ringfuse-example-").expect("a temporary directory");
         let path = dir.path().join("mnt");
         fs::create_dir(&path).expect("mkdir");
-        let mut command = match on {
-            On::Stock => Command::new(stock_program(name)),
-            On::Ours(transport) => {
-                let program = env::var_os("RINGFUSE_TEST_BUILD").map_or_else(
-                    || Path::new(env!("CARGO_MANIFEST_DIR")).join("build/examples-c").join(name),
-                    |tests| Path::new(&tests).join("../../examples-c").join(name),
-                );
-                assert!(program.exists(), "{} is not built: ninja -C build", program.display());
-                let mut command = Command::new(program);
-                command.env("RINGFUSE_TRANSPORT", transport.name());
-                command
-            }
-        };
-        if !options.is_empty() {
-            command.args(["-o", options]);
+        if let On::Ours(transport) = on {
+            command.env("RINGFUSE_TRANSPORT", transport.name());
         }
         let child = command
             .arg("-f")
@@ -110,13 +120,13 @@ impl Example {
             .stdin(Stdio::null())
             .stderr(File::create(dir.path().join("log")).expect("log"))
             .spawn()
-            .unwrap_or_else(|e| panic!("{name}: {e}"));
+            .unwrap_or_else(|e| panic!("{command:?}: {e} (is it built: ninja -C build?)"));
         let pid = child.id();
         let watchdog = Some(Watchdog::new(pid, &path));
         let mut example = Example { pid, path, child, watchdog, dir };
         eventually("the mount", || {
             let status = example.child.try_wait().expect("wait");
-            assert!(status.is_none(), "{name} ended with {status:?}: {}", example.log());
+            assert!(status.is_none(), "it ended with {status:?}: {}", example.log());
             process::mounted(&example.path)
         });
         example.prove(on);
