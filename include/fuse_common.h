@@ -187,8 +187,8 @@ struct fuse_loop_config_v1 {
 
 /**
  * Makes the default settings: no clone_fd, idle threads are kept, at most 10
- * threads. The caller ends them with fuse_loop_cfg_destroy() once the loop has
- * returned.
+ * threads. The loop copies them when it starts. They are the caller's, who ends
+ * them with fuse_loop_cfg_destroy().
  *
  * @return the settings, or NULL when out of memory
  */

@@ -742,7 +742,11 @@ int fuse_reply_create(fuse_req_t req, const struct fuse_entry_param *e,
 int fuse_reply_attr(fuse_req_t req, const struct stat *attr,
 		    double attr_timeout);
 
-/** Answers with the target of a symbolic link. */
+/**
+ * Answers readlink.
+ *
+ * @param link the target, at most PATH_MAX - 1 bytes, ended by a 0
+ */
 int fuse_reply_readlink(fuse_req_t req, const char *link);
 
 /**
@@ -759,7 +763,7 @@ int fuse_passthrough_open(fuse_req_t req, int fd);
  * Gives a number of fuse_passthrough_open() back. Files opened with it keep
  * going.
  *
- * @return 0, or -1 with errno set
+ * @return 0, or -1 after a message
  */
 int fuse_passthrough_close(fuse_req_t req, int backing_id);
 
@@ -772,7 +776,11 @@ int fuse_passthrough_close(fuse_req_t req, int backing_id);
  */
 int fuse_reply_open(fuse_req_t req, const struct fuse_file_info *fi);
 
-/** Answers with the number of bytes that were written or copied. */
+/**
+ * Answers write, write_buf and copy_file_range.
+ *
+ * @param count bytes that were written or copied
+ */
 int fuse_reply_write(fuse_req_t req, size_t count);
 
 /**
@@ -791,19 +799,42 @@ int fuse_reply_buf(fuse_req_t req, const char *buf, size_t size);
 int fuse_reply_data(fuse_req_t req, struct fuse_bufvec *bufv,
 		    enum fuse_buf_copy_flags flags);
 
-/** Answers with `count` pieces of memory, one after another. 0 is allowed. */
+/**
+ * Answers with pieces of memory, one after another.
+ *
+ * @param iov the pieces
+ * @param count their number; 0 is allowed
+ */
 int fuse_reply_iov(fuse_req_t req, const struct iovec *iov, int count);
 
-/** Answers statfs. */
+/**
+ * Answers statfs.
+ *
+ * @param stbuf sizes and limits; of its fields f_bsize, f_frsize, f_blocks, f_bfree,
+ *              f_bavail, f_files, f_ffree and f_namemax go to the kernel
+ */
 int fuse_reply_statfs(fuse_req_t req, const struct statvfs *stbuf);
 
-/** Answers getxattr and listxattr of size 0 with the bytes that are needed. */
+/**
+ * Answers getxattr and listxattr of size 0.
+ *
+ * @param count bytes that the value, or the list, takes
+ */
 int fuse_reply_xattr(fuse_req_t req, size_t count);
 
-/** Answers getlk; l_type F_UNLCK says that nothing is in the way. */
+/**
+ * Answers getlk.
+ *
+ * @param lock the lock in the way: type, start, length and process; l_type F_UNLCK
+ *             says that nothing is
+ */
 int fuse_reply_lock(fuse_req_t req, const struct flock *lock);
 
-/** Answers bmap with the number of the device's block. */
+/**
+ * Answers bmap.
+ *
+ * @param idx the number of the device's block, in blocks of the size asked with
+ */
 int fuse_reply_bmap(fuse_req_t req, uint64_t idx);
 
 /**
@@ -851,14 +882,28 @@ int fuse_reply_ioctl_retry(fuse_req_t req, const struct iovec *in_iov,
  */
 int fuse_reply_ioctl(fuse_req_t req, int result, const void *buf, size_t size);
 
-/** Answers an ioctl with `count` pieces of memory, one after another. */
+/**
+ * Answers an ioctl with pieces of memory, one after another.
+ *
+ * @param result what the caller's ioctl(2) returns
+ * @param iov the pieces; together at most `out_bufsz` bytes
+ * @param count their number
+ */
 int fuse_reply_ioctl_iov(fuse_req_t req, int result, const struct iovec *iov,
 			 int count);
 
-/** Answers poll with the events that hold, POLLIN etc. */
+/**
+ * Answers poll.
+ *
+ * @param revents the events that hold, POLLIN etc.
+ */
 int fuse_reply_poll(fuse_req_t req, unsigned revents);
 
-/** Answers lseek with the position found. */
+/**
+ * Answers lseek.
+ *
+ * @param off the position found, in bytes from the start of the file
+ */
 int fuse_reply_lseek(fuse_req_t req, off_t off);
 
 /**
@@ -950,7 +995,7 @@ int fuse_lowlevel_notify_delete(struct fuse_session *se, fuse_ino_t parent,
 /**
  * Puts the data of `bufv` into the kernel's cache of `ino`, at `offset`; the
  * file grows if they go beyond its end. Data have been read when this returns;
- * the vector stays the caller's, its position moves forward.
+ * the vector stays the caller's, its position is undefined then.
  *
  * @param flags FUSE_BUF_* of `enum fuse_buf_copy_flags`, or 0
  */
@@ -960,8 +1005,14 @@ int fuse_lowlevel_notify_store(struct fuse_session *se, fuse_ino_t ino,
 
 /**
  * Asks for what the kernel has cached of `ino` at `offset`, also if not written
- * yet; the operation retrieve_reply brings it later, with `cookie`. The kernel
- * sends at most max_write bytes at once.
+ * yet; the operation retrieve_reply brings it later, maybe before this returns,
+ * once, with `cookie`. The kernel sends at most max_write bytes at once.
+ *
+ * @param size bytes
+ * @param offset bytes from the start of the file
+ * @param cookie handed on as it is
+ * @return also -ENOENT: the kernel does not know the node, and no retrieve_reply
+ *         comes
  */
 int fuse_lowlevel_notify_retrieve(struct fuse_session *se, fuse_ino_t ino,
 				  size_t size, off_t offset, void *cookie);
@@ -987,7 +1038,8 @@ const struct fuse_ctx *fuse_req_ctx(fuse_req_t req);
  * right while the caller waits.
  *
  * @param size room in `list`, in ids; 0 only asks for the number
- * @return the number of groups, which may be above `size`; or -errno
+ * @return the number of groups, which may be above `size`; or a negative errno
+ *         value: -ENOENT if the caller is gone, or not in our pid namespace
  */
 int fuse_req_getgroups(fuse_req_t req, int size, gid_t list[]);
 
@@ -1173,7 +1225,8 @@ int fuse_session_custom_io_317(struct fuse_session *se,
  * fuse_session_destroy(). FUSE_USE_VERSION below 317 has no `op_size`.
  *
  * @param op_size sizeof(struct fuse_custom_io)
- * @return 0, -EBADF (fd below 0), -EINVAL (`io` NULL, or without read or writev)
+ * @return 0, -EBADF (fd below 0), -EINVAL (`io` NULL, or without read or writev),
+ *         -EBUSY (done before)
  */
 static inline int fuse_session_custom_io(struct fuse_session *se,
 					 const struct fuse_custom_io *io,
@@ -1317,8 +1370,9 @@ void fuse_session_process_buf(struct fuse_session *se,
  * Receives one message, for a loop of the program's own; such a session stays on
  * /dev/fuse. Waits for one unless the descriptor is non-blocking.
  *
- * `buf->mem` NULL has the library malloc() it, large enough for every message;
- * use it again for the next one, and free() it in the end. The data may come as
+ * `buf->mem` NULL has the library malloc() it, large enough for every message (which
+ * is max_write plus 4096 bytes); use it again for the next one, and free() it in the
+ * end. The data may come as
  * a descriptor instead, if FUSE_CAP_SPLICE_READ is wanted: have the same thread
  * call fuse_session_process_buf() before the next message.
  *

@@ -3,7 +3,7 @@
 what doxygen read out of the headers (its XML).
 
 A function that belongs to a group (@defgroup) also gets what is said there
-about all of them, and the group's @return if it has none of its own.
+about all of them, and the group's @return in front of its own.
 
 usage: manpages.py XML_DIRECTORY OUTPUT_DIRECTORY VERSION
 """
@@ -148,10 +148,12 @@ class Body:
 def prototype(member):
     """A function's declaration, with line breaks where it is long."""
     if member.get("kind") == "define":
-        code = next(iter(member.find("detaileddescription").iter("verbatim")), None)
-        if code is None:
-            code = next(iter(member.find("detaileddescription").iter("programlisting")), None)
-        return textwrap.dedent(code_of(code)).strip("\n").splitlines() if code is not None else []
+        # A macro that stands for a function has its declaration as a block of code.
+        for node in member.find("detaileddescription").iter():
+            if node.tag in ("verbatim", "programlisting"):
+                return textwrap.dedent(code_of(node)).strip("\n").splitlines()
+        names = ", ".join(plain(p.find("defname")) for p in member.findall("param"))
+        return [f"{member.findtext('name')}({names});"]
     kind = re.sub(r"^(static )?(inline )?", "", plain(member.find("type")))
     arguments = []
     for parameter in member.findall("param"):
@@ -231,7 +233,7 @@ class Pages:
             ("SYNOPSIS", synopsis(header, prototype(member))),
             ("DESCRIPTION", body.text()),
             ("ARGUMENTS", parameters),
-            ("RETURN VALUE", body.returns or about.returns),
+            ("RETURN VALUE", "\n".join(filter(None, [about.returns, body.returns]))),
             ("NOTES", about.text()),
             ("SEE ALSO", self.see_also(body, name)),
         ])
