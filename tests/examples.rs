@@ -290,6 +290,38 @@ everywhere! {
         assert_eq!(push.write_at(b"x", 65536).unwrap_err().raw_os_error(), Some(libc::EFBIG));
     }
 
+    fn one_handler_at_a_time_is_enough(on) {
+        for name in ["poll_ll", "retrieve_ll"] {
+            let mut program = Example::program(name, on);
+            program.arg("-s");
+            let fs = Example::run(program, on);
+            match name {
+                "poll_ll" => {
+                    let waiting = sleeper(open(fs.at("a"), false, 0), PollFlags::IN);
+                    fs::write(fs.at("a"), "text").unwrap();
+                    assert_eq!(waiting.join().unwrap(), PollFlags::IN);
+                }
+                _ => {
+                    // Stores while others read what is stored there.
+                    thread::scope(|scope| {
+                        scope.spawn(|| {
+                            for _ in 0..50 {
+                                let file = open(fs.at("file"), false, 0);
+                                assert_eq!(io::read_to_string(&file).unwrap().len(), 14);
+                                rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)
+                                    .unwrap();
+                            }
+                        });
+                        for _ in 0..50 {
+                            fs::write(fs.at("push"), "Store").unwrap();
+                        }
+                    });
+                    assert_eq!(fs::read_to_string(fs.at("file")).unwrap(), "Store, cache!\n");
+                }
+            }
+        }
+    }
+
     fn many_look_at_the_cache_at_once(on) {
         let fs = Example::mount("retrieve_ll", on);
         fs::read(fs.at("file")).unwrap();

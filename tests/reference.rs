@@ -276,6 +276,41 @@ fn man_pages_are_good_roff() {
     assert!(text.contains("RINGFUSE_TRANSPORT") && text.contains("fuse_reply_entry"));
 }
 
+/// Names of environment variables that a source file asks for.
+fn variables(source: &str, found: &mut BTreeSet<String>) {
+    for asks in ["var(\"", "var_os(\"", "get(\"", "getenv(\""] {
+        for rest in source.split(asks).skip(1) {
+            let name = rest.split('"').next().unwrap();
+            if ["RINGFUSE_", "FUSE_"].iter().any(|prefix| name.starts_with(prefix)) {
+                found.insert(name.to_string());
+            }
+        }
+    }
+}
+
+fn walk(dir: &Path, visit: &mut impl FnMut(&Path)) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            walk(&path, visit);
+        } else if path.file_name().is_some_and(|name| name != "tests.rs") {
+            visit(&path);
+        }
+    }
+}
+
+#[test]
+fn every_environment_variable_is_in_the_man_page() {
+    let mut found = BTreeSet::new();
+    for directory in ["src", "capi"] {
+        walk(&project().join(directory), &mut |path| variables(&read(path), &mut found));
+    }
+    assert!(found.len() >= 9, "only {found:?}");
+    let page = read(project().join("docs/ringfuse.7"));
+    let missing: Vec<_> = found.iter().filter(|name| !page.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "not in docs/ringfuse.7: {missing:?}");
+}
+
 /// A copy of what the reference is made from.
 fn copied_tree(test: &str) -> PathBuf {
     let copy = scratch(test);

@@ -52,6 +52,7 @@ pub const NO_STOCK: &str = "libfuse3-dev and pkg-config are not installed";
 /// Runs `test` unless this machine cannot, which is said.
 pub fn on(on: On, test: fn(On)) {
     let possible = match on {
+        On::Ours(_) if machine::stock() => Err("the library under test is libfuse".into()),
         On::Ours(Transport::Dev) => machine::device(),
         On::Ours(Transport::Ring) => machine::device().and_then(|()| machine::rings()),
         On::Stock => {
@@ -95,14 +96,19 @@ impl Example {
 
     /// `options` as after `-o`.
     pub fn mount_with(name: &str, on: On, options: &str) -> Example {
-        let mut command = Command::new(match on {
-            On::Stock => stock_program(name),
-            On::Ours(_) => built().join("examples-c").join(name),
-        });
+        let mut command = Example::program(name, on);
         if !options.is_empty() {
             command.args(["-o", options]);
         }
         Example::run(command, on)
+    }
+
+    /// An example without arguments, for `run`.
+    pub fn program(name: &str, on: On) -> Command {
+        Command::new(match on {
+            On::Stock => stock_program(name),
+            On::Ours(_) => built().join("examples-c").join(name),
+        })
     }
 
     /// Mounts with any program, which gets `-f` and a mount point.
@@ -113,6 +119,9 @@ impl Example {
         fs::create_dir(&path).expect("mkdir");
         if let On::Ours(transport) = on {
             command.env("RINGFUSE_TRANSPORT", transport.name());
+            if let Some(libdir) = env::var_os("RINGFUSE_TEST_LIBDIR") {
+                command.env("LD_LIBRARY_PATH", libdir);
+            }
         }
         let child = command
             .arg("-f")
