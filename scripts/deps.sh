@@ -85,12 +85,13 @@ check_device() {
     fi
 }
 
+python_has_xml() { python3 -c 'import xml.etree.ElementTree' 2>/dev/null; } # python3-minimal has not
 c_header() { echo "#include <$1>" | cc -E - >/dev/null 2>&1; }
 
 case ${1:-build} in
 docs) # builds nothing that is compiled
     need doxygen has doxygen
-    need python3 has python3
+    need python3 python_has_xml
     install_missing
     exit
     ;;
