@@ -28,6 +28,10 @@ build: ## builds the libraries and the examples into build/
 	@scripts/deps.sh build
 	@scripts/build.sh
 
+docs: ## builds the reference, HTML and man pages, into build/docs (with doxygen)
+	@scripts/deps.sh docs
+	@scripts/docs.sh
+
 install: ## builds, and installs into PREFIX (/usr/local); needs no root for a directory of one's own
 	@scripts/install.sh $(PREFIX)
 
@@ -41,4 +45,4 @@ vendor: ## fetches the sources of all crates into vendor/, for building without 
 clean: ## removes what was built
 	rm -rf build target
 
-.PHONY: help demo test test-kernels bench build install uninstall vendor clean
+.PHONY: help demo test test-kernels bench build docs install uninstall vendor clean

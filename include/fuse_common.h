@@ -159,8 +159,8 @@ struct fuse_file_info {
 #if FUSE_USE_VERSION < FUSE_MAKE_VERSION(3, 12)
 
 /**
- * The settings of fuse_session_loop_mt(), filled in by the program. At most 10
- * threads run operations at a time in this form.
+ * With FUSE_USE_VERSION below 312: the settings of fuse_session_loop_mt(), filled
+ * in by the program, where at most 10 threads run operations at a time.
  */
 struct fuse_loop_config {
 	/** Not 0: every thread reads requests from a descriptor of its own. */
@@ -171,7 +171,10 @@ struct fuse_loop_config {
 
 #else
 
-/** The settings of fuse_session_loop_mt(), made by fuse_loop_cfg_create(). */
+/**
+ * With FUSE_USE_VERSION 312 and later: the settings of fuse_session_loop_mt(), made
+ * by fuse_loop_cfg_create(), without fields of the program's.
+ */
 struct fuse_loop_config;
 
 /** The settings as they were before 3.12. See fuse_loop_cfg_convert(). */
@@ -184,8 +187,8 @@ struct fuse_loop_config_v1 {
 
 /**
  * Makes the default settings: no clone_fd, idle threads are kept, at most 10
- * threads. The caller ends them with fuse_loop_cfg_destroy() once the loop has
- * returned.
+ * threads. The loop copies them when it starts. They are the caller's, who ends
+ * them with fuse_loop_cfg_destroy().
  *
  * @return the settings, or NULL when out of memory
  */
@@ -231,6 +234,8 @@ void fuse_loop_cfg_convert(struct fuse_loop_config *config,
  * What a kernel can do and a filesystem can want. In init, ask for one with
  * fuse_set_feature_flag(), which refuses what the kernel does not offer.
  * "Default" means the library wants it by itself when it is offered.
+ *
+ * @{
  */
 
 /** The kernel may have several reads of one open file under way. Default. */
@@ -329,6 +334,8 @@ void fuse_loop_cfg_convert(struct fuse_loop_config *config,
 #define FUSE_CAP_ALLOW_IDMAP (1ULL << 32)
 /** New files' security contexts are sent, see fuse_req_secctx_next(). */
 #define FUSE_CAP_SECURITY_CTX (1ULL << 33)
+
+/** @} */
 
 /** Flag of ioctl: the caller is a 32-bit program on a 64-bit kernel. */
 #define FUSE_IOCTL_COMPAT (1 << 0)
@@ -450,10 +457,15 @@ bool fuse_set_feature_flag(struct fuse_conn_info *conn, uint64_t flag);
  */
 bool fuse_set_conn_flag(struct fuse_conn_info *conn, uint64_t flag);
 
-/** Gives up a capability, in init, e.g. one of the defaults. */
+/** Gives up a capability, in init: one of the defaults, for instance. */
 void fuse_unset_feature_flag(struct fuse_conn_info *conn, uint64_t flag);
 
-/** Whether a capability is wanted so far. */
+/**
+ * Whether a capability is wanted so far.
+ *
+ * @param flag one FUSE_CAP_* bit
+ * @return true if so
+ */
 bool fuse_get_feature_flag(struct fuse_conn_info *conn, uint64_t flag);
 
 /**
@@ -504,10 +516,18 @@ void fuse_apply_conn_info_opts(struct fuse_conn_info_opts *opts,
  */
 int fuse_daemonize(int foreground);
 
-/** The FUSE_VERSION of the library in use, e.g. 318. */
+/**
+ * The release of the library in use as one number.
+ *
+ * @return its FUSE_VERSION: 318 for libfuse3.so.4, 314 for libfuse3.so.3
+ */
 int fuse_version(void);
 
-/** The libfuse release the library in use stands for, e.g. "3.18.3"; never freed. */
+/**
+ * The libfuse release the library in use stands for.
+ *
+ * @return a text like "3.18.3", which is never freed
+ */
 const char *fuse_pkgversion(void);
 
 /**
@@ -591,7 +611,11 @@ struct fuse_bufvec {
 		{ { (size__), (enum fuse_buf_flags)0, NULL, -1, 0, 0 } } })
 #endif
 
-/** The bytes of all buffers of `bufv` together, from the first; SIZE_MAX at most. */
+/**
+ * How much there is in all buffers of `bufv` together, from the first one on.
+ *
+ * @return bytes, SIZE_MAX at most
+ */
 size_t fuse_buf_size(const struct fuse_bufvec *bufv);
 
 /**

@@ -30,7 +30,7 @@ enum fuse_log_level {
 	FUSE_LOG_WARNING = 4,
 	/** Normal, and worth a look. */
 	FUSE_LOG_NOTICE = 5,
-	/** What is going on, e.g. which transport a session uses. */
+	/** What is going on, such as which transport a session uses. */
 	FUSE_LOG_INFO = 6,
 	/** For finding bugs; many of these under `-o debug`. */
 	FUSE_LOG_DEBUG = 7

@@ -167,6 +167,8 @@ enum fuse_notify_entry_flags {
  *
  * What a setattr sets. FORCE, FILE, KILL_PRIV, OPEN, TIMES_SET and TOUCH are
  * names of the kernel's that never arrive.
+ *
+ * @{
  */
 
 /** The permissions, st_mode. */
@@ -203,6 +205,7 @@ enum fuse_notify_entry_flags {
 #define FUSE_SET_ATTR_TIMES_SET (1 << 16)
 /** Never arrives. */
 #define FUSE_SET_ATTR_TOUCH (1 << 17)
+/** @} */
 
 /**
  * The operations of a filesystem. The table is copied by fuse_session_new();
@@ -716,6 +719,22 @@ struct fuse_lowlevel_ops {
 };
 
 /**
+ * @defgroup replies Answers
+ *
+ * Each request gets exactly one answer, from any thread, inside its operation or
+ * any time later until the session is destroyed. The answer ends the request,
+ * `req`, even where it fails. What is handed over by pointer has been read when
+ * the function returns, and stays the caller's.
+ *
+ * @return 0; -ENOENT if nobody waits for the answer any more because the caller was
+ *         killed (over a ring the kernel takes it even then, and this is 0); or
+ *         another negative errno value, after a message, if the kernel did not take
+ *         the answer, such as -EINVAL for more data than were asked for
+ *
+ * @{
+ */
+
+/**
  * Answers with an error, or with plain success.
  *
  * @param err a positive errno value, or 0 for success where the operation
@@ -749,7 +768,11 @@ int fuse_reply_create(fuse_req_t req, const struct fuse_entry_param *e,
 int fuse_reply_attr(fuse_req_t req, const struct stat *attr,
 		    double attr_timeout);
 
-/** Answers with the target of a symbolic link. */
+/**
+ * Answers readlink.
+ *
+ * @param link the target, at most PATH_MAX - 1 bytes, ended by a 0
+ */
 int fuse_reply_readlink(fuse_req_t req, const char *link);
 
 /**
@@ -766,7 +789,7 @@ int fuse_passthrough_open(fuse_req_t req, int fd);
  * Gives a number of fuse_passthrough_open() back. Files opened with it keep
  * going.
  *
- * @return 0, or -1 with errno set
+ * @return 0, or -1 after a message
  */
 int fuse_passthrough_close(fuse_req_t req, int backing_id);
 
@@ -779,7 +802,11 @@ int fuse_passthrough_close(fuse_req_t req, int backing_id);
  */
 int fuse_reply_open(fuse_req_t req, const struct fuse_file_info *fi);
 
-/** Answers with the number of bytes that were written or copied. */
+/**
+ * Answers write, write_buf and copy_file_range.
+ *
+ * @param count bytes that were written or copied
+ */
 int fuse_reply_write(fuse_req_t req, size_t count);
 
 /**
@@ -802,19 +829,42 @@ int fuse_reply_buf(fuse_req_t req, const char *buf, size_t size);
 int fuse_reply_data(fuse_req_t req, struct fuse_bufvec *bufv,
 		    enum fuse_buf_copy_flags flags);
 
-/** Answers with `count` pieces of memory, one after another. 0 is allowed. */
+/**
+ * Answers with pieces of memory, one after another.
+ *
+ * @param iov the pieces
+ * @param count their number; 0 is allowed
+ */
 int fuse_reply_iov(fuse_req_t req, const struct iovec *iov, int count);
 
-/** Answers statfs. */
+/**
+ * Answers statfs.
+ *
+ * @param stbuf sizes and limits; of its fields f_bsize, f_frsize, f_blocks, f_bfree,
+ *              f_bavail, f_files, f_ffree and f_namemax go to the kernel
+ */
 int fuse_reply_statfs(fuse_req_t req, const struct statvfs *stbuf);
 
-/** Answers getxattr and listxattr of size 0 with the bytes that are needed. */
+/**
+ * Answers getxattr and listxattr of size 0.
+ *
+ * @param count bytes that the value, or the list, takes
+ */
 int fuse_reply_xattr(fuse_req_t req, size_t count);
 
-/** Answers getlk; l_type F_UNLCK says that nothing is in the way. */
+/**
+ * Answers getlk.
+ *
+ * @param lock the lock in the way: type, start, length and process; l_type F_UNLCK
+ *             says that nothing is
+ */
 int fuse_reply_lock(fuse_req_t req, const struct flock *lock);
 
-/** Answers bmap with the number of the device's block. */
+/**
+ * Answers bmap.
+ *
+ * @param idx the number of the device's block, in blocks of the size asked with
+ */
 int fuse_reply_bmap(fuse_req_t req, uint64_t idx);
 
 /**
@@ -862,14 +912,28 @@ int fuse_reply_ioctl_retry(fuse_req_t req, const struct iovec *in_iov,
  */
 int fuse_reply_ioctl(fuse_req_t req, int result, const void *buf, size_t size);
 
-/** Answers an ioctl with `count` pieces of memory, one after another. */
+/**
+ * Answers an ioctl with pieces of memory, one after another.
+ *
+ * @param result what the caller's ioctl(2) returns
+ * @param iov the pieces; together at most `out_bufsz` bytes
+ * @param count their number
+ */
 int fuse_reply_ioctl_iov(fuse_req_t req, int result, const struct iovec *iov,
 			 int count);
 
-/** Answers poll with the events that hold, POLLIN etc. */
+/**
+ * Answers poll.
+ *
+ * @param revents the events that hold, POLLIN etc.
+ */
 int fuse_reply_poll(fuse_req_t req, unsigned revents);
 
-/** Answers lseek with the position found. */
+/**
+ * Answers lseek.
+ *
+ * @param off the position found, in bytes from the start of the file
+ */
 int fuse_reply_lseek(fuse_req_t req, off_t off);
 
 /**
@@ -880,6 +944,8 @@ int fuse_reply_lseek(fuse_req_t req, off_t off);
  */
 int fuse_reply_statx(fuse_req_t req, int flags, struct statx *statx,
 		     double attr_timeout);
+
+/** @} */
 
 /**
  * @defgroup notifications Notifications
@@ -892,11 +958,17 @@ int fuse_reply_statx(fuse_req_t req, int flags, struct statx *statx,
  * The kernel takes locks that callers hold while their requests wait: a
  * notification about a file from inside an operation on that file, or one that a
  * thread sends which has to answer such a request, can block for ever.
+ *
+ * @return 0; one of the errors named here; or another negative errno value if the
+ *         kernel refuses
+ *
+ * @{
  */
 
 /**
- * Tells those who wait in poll(2) with this handle to ask again. It stays
- * usable. NULL is fine.
+ * Tells those who wait in poll(2) with this handle to ask again. It stays the
+ * filesystem's, and usable. NULL is fine. Waits for no lock of the kernel's that an
+ * operation may hold, so this one may be sent from inside operations.
  */
 int fuse_lowlevel_notify_poll(struct fuse_pollhandle *ph);
 
@@ -976,24 +1048,41 @@ int fuse_lowlevel_notify_store(struct fuse_session *se, fuse_ino_t ino,
 
 /**
  * Asks for what the kernel has cached of `ino` at `offset`, also if not written
- * yet; the operation retrieve_reply brings it later, with `cookie`. The kernel
- * sends at most max_write bytes at once.
+ * yet; the operation retrieve_reply brings it later, maybe before this returns,
+ * once, with `cookie`. The kernel sends at most max_write bytes at once.
+ *
+ * @param size bytes
+ * @param offset bytes from the start of the file
+ * @param cookie handed on as it is
+ * @return also -ENOENT: the kernel does not know the node, and no retrieve_reply
+ *         comes
  */
 int fuse_lowlevel_notify_retrieve(struct fuse_session *se, fuse_ino_t ino,
 				  size_t size, off_t offset, void *cookie);
 
-/** The `userdata` that fuse_session_new() got. */
+/** @} */
+
+/**
+ * The filesystem's own data. Until the answer.
+ *
+ * @return the `userdata` that fuse_session_new() got
+ */
 void *fuse_req_userdata(fuse_req_t req);
 
-/** Who caused the request; valid until its answer. */
+/**
+ * Who caused the request.
+ *
+ * @return the library's structure, valid until the answer; never NULL
+ */
 const struct fuse_ctx *fuse_req_ctx(fuse_req_t req);
 
 /**
  * Reads the supplementary groups of the caller, from /proc: not cheap, and only
  * right while the caller waits.
  *
- * @param size room in `list`; 0 only asks for the number
- * @return the number of groups, which may be above `size`; or -errno
+ * @param size room in `list`, in ids; 0 only asks for the number
+ * @return the number of groups, which may be above `size`; or a negative errno
+ *         value: -ENOENT if the caller is gone, or not in our pid namespace
  */
 int fuse_req_getgroups(fuse_req_t req, int size, gid_t list[]);
 
@@ -1006,13 +1095,22 @@ typedef void (*fuse_interrupt_func_t)(fuse_req_t req, void *data);
  * else do so; it is never called after the request's answer.
  *
  * It runs, once, on the thread that received the interrupt, at the same time as
- * others may be busy with the request. `func` NULL clears it: when this returns
- * the function is not running and will not be called.
+ * others may be busy with the request. An answer given by another thread waits for
+ * its end: so it must not wait for a lock that is held while answering. `func` NULL
+ * clears it: when this returns the function is not running and will not be called.
+ *
+ * @param func the function, or NULL
+ * @param data for the function; must be there until the answer
  */
 void fuse_req_interrupt_func(fuse_req_t req, fuse_interrupt_func_t func,
 			     void *data);
 
-/** Whether the caller has been interrupted: not 0 if so. */
+/**
+ * Whether the caller has been interrupted by a signal. From any thread, until the
+ * answer.
+ *
+ * @return not 0 if so
+ */
 int fuse_req_interrupted(fuse_req_t req);
 
 /**
@@ -1021,6 +1119,8 @@ int fuse_req_interrupted(fuse_req_t req);
  * and tmpfile have any, and only if FUSE_CAP_SECURITY_CTX is wanted. Since 3.19.
  *
  * One thread at a time looks at a request's contexts.
+ *
+ * @return their number, 0 if there are none
  */
 uint32_t fuse_req_secctx_count(fuse_req_t req);
 
@@ -1030,7 +1130,7 @@ void fuse_req_secctx_reset(fuse_req_t req);
 /**
  * Gives the next security context. Since 3.19.
  *
- * @param name gets the name of the extended attribute, e.g. "security.selinux";
+ * @param name gets the name of the extended attribute, such as "security.selinux";
  *             valid until the request's answer
  * @param ctx gets the label, which need not end with a 0; valid as long
  * @param size gets the label's size in bytes
@@ -1039,14 +1139,18 @@ void fuse_req_secctx_reset(fuse_req_t req);
 int fuse_req_secctx_next(fuse_req_t req, const char **name, const char **ctx,
 			 uint32_t *size);
 
-/** Whether the request came over a ring. */
+/**
+ * Whether the request came over a ring. Until the answer.
+ *
+ * @return true if so; false if it came over /dev/fuse
+ */
 bool fuse_req_is_uring(fuse_req_t req);
 
 /**
  * Gives the memory of a ring request that its answer's data go to, so that they
  * can be put there without a copy: fill it from the start, then answer by
  * fuse_reply_buf() with the same pointer. It also is where the request's own
- * data are, e.g. those of a write. Valid until the answer.
+ * data are, those of a write for instance. Valid until the answer.
  *
  * @param payload_sz gets its size in bytes
  * @param mr gets a handle of the memory's registration, or NULL where there is
@@ -1056,13 +1160,13 @@ bool fuse_req_is_uring(fuse_req_t req);
 int fuse_req_get_payload(fuse_req_t req, char **payload, size_t *payload_sz,
 			 void **mr);
 
-/** Prints the version of the kernel's protocol that the library knows. */
+/** Prints, on standard output, the version of the kernel's protocol that the library knows. */
 void fuse_lowlevel_version(void);
 
-/** Prints the options that fuse_session_new() takes. */
+/** Prints, on standard output, the options that fuse_session_new() takes. */
 void fuse_lowlevel_help(void);
 
-/** Prints the options that fuse_parse_cmdline() takes. */
+/** Prints, on standard output, the options that fuse_parse_cmdline() takes. */
 void fuse_cmdline_help(void);
 
 /** What fuse_parse_cmdline() found. */
@@ -1103,10 +1207,19 @@ struct fuse_cmdline_opts {
 int fuse_parse_cmdline(struct fuse_args *args, struct fuse_cmdline_opts *opts);
 
 #ifndef LIBFUSE_BUILT_WITH_VERSIONED_SYMBOLS
-/** fuse_parse_cmdline() of FUSE_USE_VERSION below 312: without max_threads. */
+/**
+ * fuse_parse_cmdline() of FUSE_USE_VERSION below 312: `opts` ends before
+ * max_threads.
+ *
+ * @return 0, or -1 after a message
+ */
 int fuse_parse_cmdline_30(struct fuse_args *args,
 			  struct fuse_cmdline_opts *opts);
-/** fuse_parse_cmdline() of FUSE_USE_VERSION 312 and later. */
+/**
+ * fuse_parse_cmdline() of FUSE_USE_VERSION 312 and later.
+ *
+ * @return 0, or -1 after a message
+ */
 int fuse_parse_cmdline_312(struct fuse_args *args,
 			   struct fuse_cmdline_opts *opts);
 #if FUSE_USE_VERSION < FUSE_MAKE_VERSION(3, 12)
@@ -1118,14 +1231,20 @@ int fuse_parse_cmdline_312(struct fuse_args *args,
 
 /**
  * What fuse_session_new() calls. For languages without C's headers: `version` is
- * the release the caller knows the API of.
+ * the release the caller knows the API of; it is read before this returns.
+ *
+ * @return the session, or NULL after a message
  */
 struct fuse_session *
 fuse_session_new_versioned(struct fuse_args *args,
 			   const struct fuse_lowlevel_ops *op, size_t op_size,
 			   struct libfuse_version *version, void *userdata);
 
-/** fuse_session_new() under another name: hands on the headers' release. */
+/**
+ * fuse_session_new() under another name: hands on the headers' release.
+ *
+ * @return the session, or NULL after a message
+ */
 static inline struct fuse_session *
 fuse_session_new_fn(struct fuse_args *args, const struct fuse_lowlevel_ops *op,
 		    size_t op_size, void *userdata)
@@ -1157,21 +1276,26 @@ fuse_session_new_fn(struct fuse_args *args, const struct fuse_lowlevel_ops *op,
  */
 #define fuse_session_new fuse_session_new_fn
 
-/** What fuse_session_custom_io() calls, whatever the program's version. */
+/**
+ * What fuse_session_custom_io() calls, whatever the program's version.
+ *
+ * @return as fuse_session_custom_io()
+ */
 int fuse_session_custom_io_317(struct fuse_session *se,
 			       const struct fuse_custom_io *io, size_t op_size,
 			       int fd);
 
 /**
  * Connects a session to `fd` and the functions `io` in place of mounting: for
- * requests that come from elsewhere, e.g. over a socket. Such a session never
- * uses rings.
+ * requests that come from elsewhere, over a socket for instance. Such a session
+ * never uses rings.
  *
  * `io` is copied. The descriptor is the session's from then on, and closed by
  * fuse_session_destroy(). FUSE_USE_VERSION below 317 has no `op_size`.
  *
  * @param op_size sizeof(struct fuse_custom_io)
- * @return 0, -EBADF (fd below 0), -EINVAL (`io` NULL, or without read or writev)
+ * @return 0, -EBADF (fd below 0), -EINVAL (`io` NULL, or without read or writev),
+ *         -EBUSY (done before)
  */
 static inline int fuse_session_custom_io(struct fuse_session *se,
 					 const struct fuse_custom_io *io,
@@ -1213,11 +1337,20 @@ int fuse_session_loop(struct fuse_session *se);
  * names are always exported; the plain one has its forms as symbol versions.
  */
 #if FUSE_USE_VERSION < 32
-/** As fuse_session_loop_mt() of later versions, with nothing else to set. */
+/**
+ * fuse_session_loop_mt() of FUSE_USE_VERSION 30 and 31, where clone_fd is all that
+ * can be set.
+ *
+ * @return as fuse_session_loop_mt() of later versions
+ */
 int fuse_session_loop_mt_31(struct fuse_session *se, int clone_fd);
 #define fuse_session_loop_mt fuse_session_loop_mt_31
 #elif FUSE_USE_VERSION < FUSE_MAKE_VERSION(3, 12)
-/** As fuse_session_loop_mt() of later versions. NULL means the defaults. */
+/**
+ * fuse_session_loop_mt() of FUSE_USE_VERSION 32 to 311. NULL means the defaults.
+ *
+ * @return as fuse_session_loop_mt() of later versions
+ */
 int fuse_session_loop_mt_32(struct fuse_session *se,
 			    struct fuse_loop_config *config);
 #define fuse_session_loop_mt fuse_session_loop_mt_32
@@ -1241,7 +1374,11 @@ int fuse_session_loop_mt(struct fuse_session *se,
 			 struct fuse_loop_config *config);
 
 #ifndef LIBFUSE_BUILT_WITH_VERSIONED_SYMBOLS
-/** fuse_session_loop_mt() where there are no symbol versions. */
+/**
+ * fuse_session_loop_mt() where there are no symbol versions.
+ *
+ * @return as fuse_session_loop_mt()
+ */
 int fuse_session_loop_mt_312(struct fuse_session *se,
 			     struct fuse_loop_config *config);
 #define fuse_session_loop_mt fuse_session_loop_mt_312
@@ -1298,10 +1435,18 @@ void *fuse_session_start_teardown_watchdog(struct fuse_session *se,
  */
 void fuse_session_stop_teardown_watchdog(void *data);
 
-/** Makes a session whose loop has ended fit for another loop. */
+/**
+ * Makes a session whose loop has ended fit for another loop. Not while a loop is
+ * running.
+ */
 void fuse_session_reset(struct fuse_session *se);
 
-/** Whether the session has ended: not 0 if so, until fuse_session_reset(). */
+/**
+ * Whether the session has ended: by fuse_session_exit(), a signal, the unmount or an
+ * error.
+ *
+ * @return not 0 if so, until fuse_session_reset()
+ */
 int fuse_session_exited(struct fuse_session *se);
 
 /**
@@ -1318,10 +1463,10 @@ void fuse_session_unmount(struct fuse_session *se);
 void fuse_session_destroy(struct fuse_session *se);
 
 /**
- * The connection's descriptor, e.g. for poll(2) in a loop of one's own; -1 if
- * there is none. It stays the session's.
+ * The connection's descriptor, for poll(2) in a loop of one's own. It stays the
+ * session's: not to be closed, and to be read by fuse_session_receive_buf() only.
  *
- * A program that reads it must do so by fuse_session_receive_buf().
+ * @return the descriptor, or -1 before the mount and after the unmount
  */
 int fuse_session_fd(struct fuse_session *se);
 

@@ -14,9 +14,11 @@
 /* Any header of the C library tells which C library it is. */
 #include <sys/types.h>
 
-/** The release these headers are compatible with: 3.18.3. */
+/** The release these headers are compatible with, 3.18.3: its first number. */
 #define FUSE_MAJOR_VERSION 3
+/** The second number of that release. */
 #define FUSE_MINOR_VERSION 18
+/** The third number of that release. */
 #define FUSE_HOTFIX_VERSION 3
 /** Suffix of a release candidate; empty in a release. */
 #define FUSE_RC_VERSION

@@ -23,14 +23,23 @@
 extern "C" {
 #endif
 
-/** The ringfuse release of these headers; ringfuse_version() is the library's. */
+/**
+ * The ringfuse release of these headers, its first number; ringfuse_version()
+ * tells that of the library in use.
+ */
 #define RINGFUSE_VERSION_MAJOR 0
+/** The second number of that release. */
 #define RINGFUSE_VERSION_MINOR 1
+/** The third number of that release. */
 #define RINGFUSE_VERSION_PATCH 0
 
 struct fuse_session;
 
-/** The ringfuse release of the library in use, e.g. "0.1.0"; never freed. */
+/**
+ * The ringfuse release of the library in use.
+ *
+ * @return a text like "0.1.0", which is never freed
+ */
 const char *ringfuse_version(void);
 
 /** How the kernel's requests reach a session. */
@@ -93,9 +102,9 @@ int ringfuse_session_stats(struct fuse_session *se,
 			   struct ringfuse_stats *stats);
 
 /**
- * Why `se` has the transport it has, one line in English; never NULL.
+ * Why `se` has the transport it has. From any thread.
  *
- * Callable from any thread; the text stays valid until fuse_session_destroy().
+ * @return one line in English, valid until fuse_session_destroy(); never NULL
  */
 const char *ringfuse_session_reason(struct fuse_session *se);
 

@@ -2,7 +2,7 @@
 # Checks that what a command of the Makefile needs is there. As root on Debian,
 # installs what is missing and says so; otherwise prints the command that does,
 # and fails before anything is built.
-# usage: deps.sh build|demo|test|bench
+# usage: deps.sh build|demo|test|bench|docs
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -85,8 +85,17 @@ check_device() {
     fi
 }
 
+python_has_xml() { python3 -c 'import xml.etree.ElementTree' 2>/dev/null; } # python3-minimal has not
 c_header() { echo "#include <$1>" | cc -E - >/dev/null 2>&1; }
 
+case ${1:-build} in
+docs) # builds nothing that is compiled
+    need doxygen has doxygen
+    need python3 python_has_xml
+    install_missing
+    exit
+    ;;
+esac
 check_rust
 need gcc has cc
 need libc6-dev c_header stdio.h
@@ -110,13 +119,15 @@ test)
     need qemu-system-x86 has qemu-system-x86_64
     need busybox-static has busybox
     need util-linux has setpriv
+    need doxygen has doxygen
+    need groff-base has groff
     ;;
 bench)
     need fuse3 has fusermount3
     need libfuse3-dev test -e /usr/include/fuse3/fuse_lowlevel.h
     need fio has fio
     ;;
-*) die "usage: deps.sh build|demo|test|bench" ;;
+*) die "usage: deps.sh build|demo|test|bench|docs" ;;
 esac
 install_missing
 at_least 1.0 "$(meson --version)" ||

@@ -182,7 +182,7 @@ struct Control {
 /// Aborts a mount that lasts for more than LIMIT seconds, which is taken for
 /// hung. It is a process of its own: clients that hang cannot be killed, and
 /// with them this process could not end, nor abort anything.
-struct Watchdog {
+pub struct Watchdog {
     process: Child,
 }
 
@@ -192,7 +192,7 @@ const LIMIT: u32 = 60;
 impl Watchdog {
     const FIRED: i32 = 3;
 
-    fn new(pid: u32, mountpoint: &Path) -> Watchdog {
+    pub fn new(pid: u32, mountpoint: &Path) -> Watchdog {
         let script = format!(
             "timeout {LIMIT} cat >/dev/null; [ $? -eq 124 ] || exit 0; kill -9 {pid}; \
              umount -f \"$1\"; umount -l \"$1\" || fusermount3 -u -z \"$1\"; exit {}",
@@ -210,7 +210,7 @@ impl Watchdog {
     }
 
     /// Ends it.
-    fn has_fired(mut self) -> bool {
+    pub fn has_fired(mut self) -> bool {
         drop(self.process.stdin.take());
         self.process.wait().expect("wait").code() == Some(Self::FIRED)
     }
@@ -449,7 +449,7 @@ impl Drop for Mount {
 
 /// Ends a filesystem and whatever waits for it. MNT_FORCE aborts the
 /// connection, which the death of the server alone need not.
-fn abort(pid: u32, mountpoint: &Path) {
+pub fn abort(pid: u32, mountpoint: &Path) {
     if let Some(pid) = Pid::from_raw(pid as i32) {
         let _ = kill_process(pid, Signal::KILL);
     }
@@ -457,7 +457,7 @@ fn abort(pid: u32, mountpoint: &Path) {
     let _ = umount(mountpoint, UnmountFlags::DETACH);
 }
 
-fn umount(mountpoint: &Path, flags: UnmountFlags) -> Result<(), Errno> {
+pub fn umount(mountpoint: &Path, flags: UnmountFlags) -> Result<(), Errno> {
     match rustix::mount::unmount(mountpoint, flags) {
         Err(Errno::PERM) => {
             let lazy = flags.contains(UnmountFlags::DETACH).then_some("-z");
