@@ -217,7 +217,6 @@ fn messages_go_through_the_programs_log_function() {
             ("fuse_new_31", "= (nil)"),
             ("fuse_main_real", "= 3"),
             ("fuse_fs_unlink", "= -38"),
-            ("cuse_lowlevel_main", "= 1"),
         ];
         assert_eq!(lines.len(), 1 + 2 * expected.len(), "{printed}");
         for ((function, answer), pair) in expected.iter().zip(lines[1..].chunks(2)) {

@@ -8,7 +8,7 @@
 
 use super::decode::{decode, Operation};
 use super::request::Request;
-use super::{init, notify, Session};
+use super::{cuse, init, notify, Session};
 use crate::abi::kernel::*;
 use crate::abi::public::{cap, Buf, Bufvec, FileBit, FileInfo, ForgetData, PollHandle};
 
@@ -55,7 +55,12 @@ pub fn dispatch(req: &Request, header: &InHeader, fixed: &[u8], rest: &[u8]) {
             header.pid
         );
     }
-    if session.is_initialized() == (opcode == Opcode::Init) || opcode == Opcode::CuseInit {
+    // A device gets CUSE_INIT and a filesystem INIT, once, before all else.
+    let (first, never) = match session.device() {
+        Some(_) => (Opcode::CuseInit, Opcode::Init),
+        None => (Opcode::Init, Opcode::CuseInit),
+    };
+    if session.is_initialized() == (opcode == first) || opcode == never {
         return error(req, libc::EIO);
     }
     if session.options.allow_root
@@ -214,6 +219,7 @@ fn run(session: &Session, req: &Request, operation: Operation<'_>) {
             call!(req, ops.flush, node, &mut fi);
         }
         Op::Init { args, flags2 } => init::handle(session, req, args, flags2),
+        Op::CuseInit(args) => cuse::init(session, req, &args),
         Op::Getlk(args) => {
             let mut fi = lock_info(&args);
             let mut lock = lock_of(&args.lk);
@@ -452,6 +458,10 @@ fn interrupt(session: &Session, req: &Request, unique: u64) {
 fn ioctl(session: &Session, req: &Request, args: &IoctlIn, data: &[u8]) {
     if args.flags & IOCTL_DIR != 0 && session.negotiated().want & cap::IOCTL_DIR == 0 {
         return error(req, libc::ENOTTY);
+    }
+    if size_of::<*const c_void>() < size_of::<u64>() && args.flags & IOCTL_32BIT == 0 {
+        // The caller's pointers do not fit into this process's.
+        return error(req, libc::EINVAL);
     }
     let mut fi = file_info(args.fh, 0);
     let input: *const c_void =

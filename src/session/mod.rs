@@ -10,6 +10,7 @@
 //! Everything here may be called from any thread. [`Session::exit`] may also be
 //! called from a signal handler.
 
+pub mod cuse;
 pub mod decode;
 pub mod dispatch;
 pub mod init;
@@ -69,6 +70,8 @@ pub struct Negotiated {
 pub struct Session {
     ops: LowlevelOps,
     userdata: *mut c_void,
+    /// The character device to make, instead of a mount.
+    device: Option<cuse::Device>,
     /// Who may use the mount with `allow_root`.
     owner: libc::uid_t,
     /// What the command line asked for.
@@ -124,10 +127,21 @@ impl Session {
         userdata: *mut c_void,
         options: SessionOptions,
     ) -> Result<Arc<Self>> {
+        Self::with_device(ops, userdata, options, None)
+    }
+
+    /// As [`Session::new`], and of a character device if there is one.
+    pub fn with_device(
+        ops: LowlevelOps,
+        userdata: *mut c_void,
+        options: SessionOptions,
+        device: Option<cuse::Device>,
+    ) -> Result<Arc<Self>> {
         let wakeup = EventFd::new()?;
         Ok(Arc::new_cyclic(|this| Self {
             ops,
             userdata,
+            device,
             owner: crate::sys::thread::getuid(),
             options,
             fd: AtomicI32::new(-1),
@@ -170,6 +184,11 @@ impl Session {
     /// The pointer that the program gave to `fuse_session_new`.
     pub fn userdata(&self) -> *mut c_void {
         self.userdata
+    }
+
+    /// The character device that the session is for, if it is for one.
+    pub fn device(&self) -> Option<&cuse::Device> {
+        self.device.as_ref()
     }
 
     /// The uid that made the session.
@@ -217,10 +236,14 @@ impl Session {
 
     /// Mounts on `mountpoint`, or takes over the descriptor of `/dev/fd/N`.
     pub fn mount(&self, mountpoint: &CStr) -> Result<()> {
-        let mounted = mount::mount(&self.options.mount, mountpoint)?;
+        self.connect(mount::mount(&self.options.mount, mountpoint)?);
+        Ok(())
+    }
+
+    /// Serves `mounted` from now on, and owns it.
+    fn connect(&self, mounted: Mounted) {
         self.fd.store(mounted.fd.as_raw_fd(), Ordering::Release);
         *self.mounted.lock() = Some(mounted);
-        Ok(())
     }
 
     /// Where the library mounted; `None` for a descriptor that was handed over.

@@ -1,0 +1,606 @@
+/*
+ * A character device for the tests: a mailbox that all its clients share.
+ *
+ *   cuse_dev [OPTIONS OF ITS OWN] [-- OPTIONS OF LIBFUSE]
+ *     --entry=main|setup|new[_319]  the function to begin with (main)
+ *     --fd=N          serve the kernel's side of a socket, with new[_319] only
+ *     --trace=FILE    append one line per operation to FILE
+ *     --name=NAME     DEVNAME; empty: no dev_info at all
+ *     --info=BYTES    a dev_info line of so many bytes more
+ *     --maj=N --min=N the device's number
+ *     --flags=N       flags of struct cuse_info (CUSE_UNRESTRICTED_IOCTL)
+ *     --table=BYTES   the size that the _319 functions are told of the table
+ *     --loop=own      receive and process, in place of libfuse's loops
+ *     --few           operations other than read are missing
+ *     --max-write=N   what init() sets
+ *
+ * A write puts its bytes into the mailbox. A read takes bytes out; with
+ * O_NONBLOCK an empty mailbox means EAGAIN, otherwise the read waits for a
+ * write, whose thread answers it, or for an interrupt, which ends it. Prints
+ * "result N" at the end, N being what the function or the loop returned.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#ifndef FUSE_USE_VERSION
+#define FUSE_USE_VERSION 312
+#endif
+
+#include <cuse_lowlevel.h>
+
+#include <ctype.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+/* Any ioctl: the kernel moves what the number says. */
+#define MAILBOX_USED    _IOR('c', 1, uint32_t)
+#define MAILBOX_FILL    _IOW('c', 2, uint32_t)
+#define MAILBOX_REVERSE _IOWR('c', 3, char[16])
+/* Unrestricted: the argument points to a struct upper of the caller's width. */
+#define MAILBOX_UPPER   _IO('c', 4)
+#define MAILBOX_FLAGS   _IO('c', 5)
+#define MAILBOX_MANY    _IO('c', 6)
+
+struct upper {
+	uint64_t in, in_size, out, out_size;
+};
+
+struct upper_32 {
+	uint32_t in, in_size, out, out_size;
+};
+
+struct waiting_read {
+	fuse_req_t req;
+	size_t size;
+	struct waiting_read *next;
+};
+
+static const char *entry = "main", *loop = "", *name = "ringfuse-test", *trace_file;
+static int session_fd = -1, few, max_write, last_flags;
+static unsigned major_number, minor_number, info_flags;
+static size_t extra_info, table_size = sizeof(struct cuse_lowlevel_ops);
+static int trace_fd = -1;
+static int userdata = 42;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char mail[1 << 16];
+static size_t used;
+static struct waiting_read *readers;
+static struct fuse_pollhandle *poller;
+static uint64_t next_fh = 1;
+
+static void trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void trace(const char *format, ...)
+{
+	char line[512];
+	va_list ap;
+	int length;
+
+	if (trace_fd < 0)
+		return;
+	va_start(ap, format);
+	length = vsnprintf(line, sizeof(line) - 1, format, ap);
+	va_end(ap);
+	line[length++] = '\n';
+	if (write(trace_fd, line, length) != length)
+		abort();
+}
+
+static void device_init(void *data, struct fuse_conn_info *conn)
+{
+	trace("init userdata=%d proto=%d max_write=%u max_read=%u max_readahead=%u capable=%u "
+	      "want=%u time_gran=%u max_background=%u", *(int *)data, conn->proto_major,
+	      conn->max_write, conn->max_read, conn->max_readahead, conn->capable, conn->want,
+	      conn->time_gran, conn->max_background);
+	if (max_write)
+		conn->max_write = max_write;
+}
+
+static void device_init_done(void *data)
+{
+	trace("init_done userdata=%d", *(int *)data);
+}
+
+static void device_destroy(void *data)
+{
+	trace("destroy userdata=%d", *(int *)data);
+}
+
+static void device_open(fuse_req_t req, struct fuse_file_info *fi)
+{
+	pthread_mutex_lock(&lock);
+	fi->fh = next_fh++;
+	pthread_mutex_unlock(&lock);
+	trace("open fh=%lu flags=%o userdata=%d uid=%u", fi->fh, fi->flags & O_ACCMODE,
+	      *(int *)fuse_req_userdata(req), fuse_req_ctx(req)->uid);
+	fuse_reply_open(req, fi);
+}
+
+/* Answers a read; the lock is held. */
+static void answer_read(fuse_req_t req, size_t size)
+{
+	size_t count = size < used ? size : used;
+
+	fuse_reply_buf(req, mail, count);
+	used -= count;
+	memmove(mail, mail + count, used);
+}
+
+static void interrupted(fuse_req_t req, void *data)
+{
+	struct waiting_read **at, *found = NULL;
+
+	(void)data;
+	pthread_mutex_lock(&lock);
+	for (at = &readers; *at; at = &(*at)->next)
+		if ((*at)->req == req) {
+			found = *at;
+			*at = found->next;
+			break;
+		}
+	pthread_mutex_unlock(&lock);
+	if (found) {
+		trace("interrupted");
+		fuse_reply_err(req, EINTR);
+		free(found);
+	}
+}
+
+static void device_read(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct waiting_read *reader, **last = &readers;
+
+	trace("read fh=%lu size=%zu off=%ld", fi->fh, size, (long)off);
+	pthread_mutex_lock(&lock);
+	if (used > 0) {
+		answer_read(req, size);
+	} else if (fi->flags & O_NONBLOCK) {
+		fuse_reply_err(req, EAGAIN);
+	} else {
+		reader = calloc(1, sizeof(*reader));
+		reader->req = req;
+		reader->size = size;
+		while (*last)
+			last = &(*last)->next;
+		*last = reader;
+		pthread_mutex_unlock(&lock);
+		fuse_req_interrupt_func(req, interrupted, NULL);
+		trace("waiting");
+		return;
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+/* The mailbox got something: answers who waits, wakes who polls. */
+static void arrived(void)
+{
+	struct fuse_pollhandle *ph;
+	struct waiting_read *reader;
+
+	pthread_mutex_lock(&lock);
+	while ((reader = readers) && used > 0) {
+		readers = reader->next;
+		pthread_mutex_unlock(&lock);
+		/* Waits for an interrupt that runs now; it finds nothing any more. */
+		fuse_req_interrupt_func(reader->req, NULL, NULL);
+		pthread_mutex_lock(&lock);
+		answer_read(reader->req, reader->size);
+		free(reader);
+	}
+	ph = poller;
+	poller = NULL;
+	pthread_mutex_unlock(&lock);
+	if (ph) {
+		trace("notify_poll %d", fuse_lowlevel_notify_poll(ph));
+		fuse_pollhandle_destroy(ph);
+	}
+}
+
+static void device_write(fuse_req_t req, const char *buf, size_t size, off_t off,
+			 struct fuse_file_info *fi)
+{
+	size_t room;
+
+	trace("write fh=%lu size=%zu off=%ld", fi->fh, size, (long)off);
+	pthread_mutex_lock(&lock);
+	room = sizeof(mail) - used;
+	if (size > room)
+		size = room;
+	memcpy(mail + used, buf, size);
+	used += size;
+	pthread_mutex_unlock(&lock);
+	arrived();
+	if (size > 0)
+		fuse_reply_write(req, size);
+	else
+		fuse_reply_err(req, ENOSPC);
+}
+
+static void device_flush(fuse_req_t req, struct fuse_file_info *fi)
+{
+	trace("flush fh=%lu", fi->fh);
+	fuse_reply_err(req, 0);
+}
+
+static void device_release(fuse_req_t req, struct fuse_file_info *fi)
+{
+	trace("release fh=%lu", fi->fh);
+	fuse_reply_err(req, 0);
+}
+
+static void device_fsync(fuse_req_t req, int datasync, struct fuse_file_info *fi)
+{
+	trace("fsync fh=%lu datasync=%d", fi->fh, datasync);
+	fuse_reply_err(req, 0);
+}
+
+/* Bytes of the mailbox are filled with '.'. */
+static void fill(uint32_t size)
+{
+	pthread_mutex_lock(&lock);
+	used = size < sizeof(mail) ? size : sizeof(mail);
+	memset(mail, '.', used);
+	pthread_mutex_unlock(&lock);
+	arrived();
+}
+
+/* First asks for the structure, then for the data it points to and for room. */
+static void upper(fuse_req_t req, void *arg, unsigned flags, const char *in, size_t in_size,
+		  size_t out_size)
+{
+	size_t struct_size = flags & FUSE_IOCTL_COMPAT ? sizeof(struct upper_32) : sizeof(struct upper);
+	struct iovec in_iov[2] = { { arg, struct_size } }, out_iov;
+	char answer[4096];
+	struct upper up;
+	struct upper_32 up_32;
+
+	if (!(flags & FUSE_IOCTL_UNRESTRICTED)) {
+		fuse_reply_err(req, ENOTTY);
+		return;
+	}
+	if (in_size == 0) {
+		fuse_reply_ioctl_retry(req, in_iov, 1, NULL, 0);
+		return;
+	}
+	if (flags & FUSE_IOCTL_COMPAT) {
+		memcpy(&up_32, in, sizeof(up_32));
+		up = (struct upper){ up_32.in, up_32.in_size, up_32.out, up_32.out_size };
+	} else {
+		memcpy(&up, in, sizeof(up));
+	}
+	if (in_size == struct_size) {
+		in_iov[1] = (struct iovec){ (void *)(uintptr_t)up.in, up.in_size };
+		out_iov = (struct iovec){ (void *)(uintptr_t)up.out, up.out_size };
+		fuse_reply_ioctl_retry(req, in_iov, 2, &out_iov, 1);
+		return;
+	}
+	in += struct_size;
+	in_size -= struct_size;
+	if (in_size > out_size || in_size > sizeof(answer)) {
+		fuse_reply_err(req, EMSGSIZE);
+		return;
+	}
+	for (size_t i = 0; i < in_size; i++)
+		answer[i] = toupper((unsigned char)in[i]);
+	fuse_reply_ioctl(req, (int)in_size, answer, in_size);
+}
+
+static void device_ioctl(fuse_req_t req, int cmd, void *arg, struct fuse_file_info *fi,
+			 unsigned flags, const void *in_buf, size_t in_size, size_t out_size)
+{
+	char reversed[16];
+	struct iovec many[300];
+	uint32_t number;
+
+	(void)fi;
+	trace("ioctl cmd=%x flags=%x in=%zu out=%zu", (unsigned)cmd, flags, in_size, out_size);
+	switch ((unsigned)cmd) {
+	case MAILBOX_USED:
+		pthread_mutex_lock(&lock);
+		number = used;
+		pthread_mutex_unlock(&lock);
+		/* Unrestricted ioctls say themselves what moves. */
+		if (out_size == 0)
+			fuse_reply_ioctl_retry(req, NULL, 0,
+					       &(struct iovec){ arg, sizeof(number) }, 1);
+		else
+			fuse_reply_ioctl(req, 0, &number, sizeof(number));
+		return;
+	case MAILBOX_FILL:
+		if (in_size == 0) {
+			fuse_reply_ioctl_retry(req, &(struct iovec){ arg, sizeof(number) }, 1, NULL, 0);
+			return;
+		}
+		memcpy(&number, in_buf, sizeof(number));
+		fill(number);
+		fuse_reply_ioctl(req, 0, NULL, 0);
+		return;
+	case MAILBOX_REVERSE:
+		if (in_size == 0) {
+			struct iovec both = { arg, sizeof(reversed) };
+
+			fuse_reply_ioctl_retry(req, &both, 1, &both, 1);
+			return;
+		}
+		for (size_t i = 0; i < sizeof(reversed); i++)
+			reversed[i] = ((const char *)in_buf)[sizeof(reversed) - 1 - i];
+		fuse_reply_ioctl_iov(req, 7,
+				     (struct iovec[]){ { reversed, 4 }, { reversed + 4, 12 } }, 2);
+		return;
+	case MAILBOX_UPPER:
+		upper(req, arg, flags, in_buf, in_size, out_size);
+		return;
+	case MAILBOX_FLAGS:
+		last_flags = flags;
+		fuse_reply_ioctl(req, flags, NULL, 0);
+		return;
+	case MAILBOX_MANY:
+		/* More pieces than the kernel takes. */
+		for (int i = 0; i < 300; i++)
+			many[i] = (struct iovec){ arg, 1 };
+		fuse_reply_ioctl_retry(req, many, 150, many, 150);
+		return;
+	default:
+		fuse_reply_err(req, ENOTTY);
+	}
+}
+
+static void device_poll(fuse_req_t req, struct fuse_file_info *fi, struct fuse_pollhandle *ph)
+{
+	struct fuse_pollhandle *old = NULL;
+	unsigned ready;
+
+	trace("poll fh=%lu handle=%d", fi->fh, ph != NULL);
+	pthread_mutex_lock(&lock);
+	ready = POLLOUT | (used > 0 ? POLLIN : 0);
+	if (ph) {
+		old = poller;
+		poller = ph;
+	}
+	pthread_mutex_unlock(&lock);
+	if (old)
+		fuse_pollhandle_destroy(old);
+	fuse_reply_poll(req, ready);
+}
+
+static const struct cuse_lowlevel_ops all_operations = {
+	.init = device_init,
+	.init_done = device_init_done,
+	.destroy = device_destroy,
+	.open = device_open,
+	.read = device_read,
+	.write = device_write,
+	.flush = device_flush,
+	.release = device_release,
+	.fsync = device_fsync,
+	.ioctl = device_ioctl,
+	.poll = device_poll,
+};
+
+static const struct cuse_lowlevel_ops few_operations = { .read = device_read };
+
+static void *find(const char *function, const char *node)
+{
+	void *address = dlvsym(RTLD_DEFAULT, function, node);
+
+	if (!address) {
+		fprintf(stderr, "%s\n", dlerror());
+		exit(2);
+	}
+	return address;
+}
+
+static ssize_t socket_read(int fd, void *buf, size_t size, void *data)
+{
+	ssize_t got = read(fd, buf, size);
+
+	(void)data;
+	return got < 0 ? -errno : got;
+}
+
+static ssize_t socket_writev(int fd, const struct iovec *iov, int count, void *data)
+{
+	ssize_t sent = writev(fd, (struct iovec *)iov, count);
+
+	(void)data;
+	return sent < 0 ? -errno : sent;
+}
+
+static const struct fuse_custom_io socket_io = { .read = socket_read, .writev = socket_writev };
+
+static int run_loop(struct fuse_session *se, int multithreaded)
+{
+	struct fuse_buf buf = { .mem = NULL };
+	int got;
+
+	if (strcmp(loop, "own") != 0)
+		return multithreaded ? fuse_session_loop_mt(se, NULL) : fuse_session_loop(se);
+	while ((got = fuse_session_receive_buf(se, &buf)) > 0 || got == -EINTR)
+		if (got > 0)
+			fuse_session_process_buf(se, &buf);
+	free(buf.mem);
+	return got;
+}
+
+static struct cuse_lowlevel_ops operations;
+static struct cuse_info info;
+
+static int run_new(int argc, char **argv, int is_319)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
+	struct libfuse_version {
+		uint32_t major, minor, hotfix, padding;
+	} version = { 3, 19, 0, 0 };
+	struct fuse_session *se;
+	int result;
+
+	if (is_319) {
+		struct fuse_session *(*new_319)(struct fuse_args *, const struct cuse_info *,
+						const struct cuse_lowlevel_ops *, size_t,
+						const struct libfuse_version *, void *) =
+			find("cuse_lowlevel_new_319", "RINGFUSE_0.1");
+		se = new_319(&args, &info, &operations, table_size, &version, &userdata);
+	} else {
+		struct fuse_session *(*new)(struct fuse_args *, const struct cuse_info *,
+					    const struct cuse_lowlevel_ops *, void *) =
+			find("cuse_lowlevel_new", "FUSE_3.0");
+		se = new(&args, &info, &operations, &userdata);
+	}
+	if (!se) {
+		fuse_opt_free_args(&args);
+		return 1;
+	}
+	/* What they say was copied. */
+	memset(&operations, 0x5a, sizeof(operations));
+	memset(&info, 0x5a, sizeof(info));
+	if (session_fd < 0) {
+		result = 0; /* never connected */
+	} else {
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17) && FUSE_USE_VERSION >= 317
+		result = fuse_session_custom_io(se, &socket_io, sizeof(socket_io), session_fd);
+#else
+		result = fuse_session_custom_io(se, &socket_io, session_fd);
+#endif
+		if (result == 0)
+			result = run_loop(se, 0);
+	}
+	fuse_session_destroy(se);
+	fuse_opt_free_args(&args);
+	return result;
+}
+
+static int run_setup(int argc, char **argv, int is_319)
+{
+	struct fuse_session *se;
+	int multithreaded = -1, result;
+
+	if (is_319) {
+		struct fuse_session *(*setup_319)(int, char **, const struct cuse_info *,
+						  const struct cuse_lowlevel_ops *, size_t,
+						  const void *, int *, void *) =
+			find("cuse_lowlevel_setup_319", "RINGFUSE_0.1");
+		se = setup_319(argc, argv, &info, &operations, table_size,
+			       &(uint32_t[4]){ 3, 19, 0, 0 }, &multithreaded, &userdata);
+	} else {
+		struct fuse_session *(*setup)(int, char **, const struct cuse_info *,
+					      const struct cuse_lowlevel_ops *, int *, void *) =
+			find("cuse_lowlevel_setup", "FUSE_3.0");
+		se = setup(argc, argv, &info, &operations, &multithreaded, &userdata);
+	}
+	if (!se)
+		return 1;
+	trace("setup multithreaded=%d fd=%d", multithreaded, fuse_session_fd(se) > 2);
+	result = run_loop(se, multithreaded);
+	((void (*)(struct fuse_session *))find("cuse_lowlevel_teardown", "FUSE_3.0"))(se);
+	return result;
+}
+
+static int run_main(int argc, char **argv, int is_319)
+{
+	if (is_319) {
+		int (*main_319)(int, char **, const struct cuse_info *,
+				const struct cuse_lowlevel_ops *, size_t, const void *, void *) =
+			find("cuse_lowlevel_main_319", "RINGFUSE_0.1");
+		return main_319(argc, argv, &info, &operations, table_size,
+				&(uint32_t[4]){ 3, 19, 0, 0 }, &userdata);
+	}
+	int (*main_30)(int, char **, const struct cuse_info *, const struct cuse_lowlevel_ops *,
+		       void *) = find("cuse_lowlevel_main", "FUSE_3.0");
+	return main_30(argc, argv, &info, &operations, &userdata);
+}
+
+static int option(const char *word, const char *prefix, const char **value)
+{
+	size_t length = strlen(prefix);
+
+	if (strncmp(word, prefix, length) != 0)
+		return 0;
+	*value = word + length;
+	return 1;
+}
+
+static int parse(int argc, char **argv)
+{
+	const char *value = "";
+	int i;
+
+	for (i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+		if (option(argv[i], "--entry=", &value))
+			entry = value;
+		else if (option(argv[i], "--fd=", &value))
+			session_fd = atoi(value);
+		else if (option(argv[i], "--trace=", &value))
+			trace_file = value;
+		else if (option(argv[i], "--name=", &value))
+			name = value;
+		else if (option(argv[i], "--info=", &value))
+			extra_info = strtoul(value, NULL, 0);
+		else if (option(argv[i], "--maj=", &value))
+			major_number = strtoul(value, NULL, 0);
+		else if (option(argv[i], "--min=", &value))
+			minor_number = strtoul(value, NULL, 0);
+		else if (option(argv[i], "--flags=", &value))
+			info_flags = strtoul(value, NULL, 0);
+		else if (option(argv[i], "--table=", &value))
+			table_size = strtoul(value, NULL, 0);
+		else if (option(argv[i], "--max-write=", &value))
+			max_write = atoi(value);
+		else if (option(argv[i], "--loop=", &value))
+			loop = value;
+		else if (strcmp(argv[i], "--few") == 0)
+			few = 1;
+		else {
+			fprintf(stderr, "cuse_dev: unknown option %s\n", argv[i]);
+			exit(2);
+		}
+	}
+	return i < argc ? i : argc - 1;
+}
+
+int main(int argc, char **argv)
+{
+	char first[128], *second = NULL;
+	const char *lines[2] = { first, NULL };
+	int used_words = parse(argc, argv), is_319, result;
+	char *program = argv[0];
+
+	if (trace_file)
+		trace_fd = open(trace_file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	snprintf(first, sizeof(first), "DEVNAME=%s", name);
+	info = (struct cuse_info){
+		.dev_major = major_number,
+		.dev_minor = minor_number,
+		.dev_info_argc = *name ? 1 : 0,
+		.dev_info_argv = lines,
+		.flags = info_flags,
+	};
+	if (extra_info) {
+		second = malloc(extra_info + 1);
+		memset(second, 'x', extra_info);
+		second[extra_info] = '\0';
+		lines[info.dev_info_argc++] = second;
+	}
+	operations = few ? few_operations : all_operations;
+
+	argv += used_words;
+	argc -= used_words;
+	argv[0] = program;
+	is_319 = strstr(entry, "_319") != NULL;
+	if (strncmp(entry, "new", 3) == 0)
+		result = run_new(argc, argv, is_319);
+	else if (strncmp(entry, "setup", 5) == 0)
+		result = run_setup(argc, argv, is_319);
+	else
+		result = run_main(argc, argv, is_319);
+	free(second);
+	printf("result %d\n", result);
+	return strncmp(entry, "main", 4) == 0 ? result : result != 0;
+}
