@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 /// The integration tests that `make test` runs in each guest, beside
 /// `vm/smoke`: those of the transport that is expected there.
-const SOME: &[&str] = &["ops"];
+const SOME: &[&str] = &["ops", "cuse"];
 
 /// Those that `make test-kernels` runs.
 const MOST: &[&str] = &[
@@ -24,7 +24,17 @@ const MOST: &[&str] = &[
     "engine",
     "threads",
     "transport",
+    "cuse",
 ];
+
+/// The tests of a target that are for a kernel where `transport` serves mounts.
+/// A device has its own, /dev/cuse, everywhere.
+fn filter(test: &str, transport: &str) -> String {
+    match test {
+        "cuse" => "device::".into(),
+        _ => format!("::{transport}"),
+    }
+}
 
 /// More possible CPUs than online ones, on two nodes.
 const SPARSE: &[&str] = &["--cpus", "4", "--online", "2", "--nodes", "2"];
@@ -100,10 +110,14 @@ fn serves(
     options.extend(machine);
     let added: Vec<String> =
         tests.iter().map(|test| format!("{}:test-{test}", test_executable(test))).collect();
+    if tests.contains(&"cuse") {
+        options.extend(["--module", "cuse"]);
+    }
     let mut command = format!("failed=; smoke {transport} || failed=1\n");
     for (test, file) in tests.iter().zip(&added) {
         options.extend(["--add", file]);
-        command += &format!("test-{test} ::{transport} --test-threads=2 || failed=1\n");
+        let filter = filter(test, transport);
+        command += &format!("test-{test} {filter} --test-threads=2 || failed=1\n");
     }
     command += "[ -z \"$failed\" ]";
     let guest = lab(&options, &["sh", "-c", &command]);
@@ -118,6 +132,8 @@ fn serves(
         Err(format!("no line \"{words}\" in the output"))
     } else if guest.output.contains("running 0 tests") {
         Err(format!("one of {tests:?} has no test for {transport}"))
+    } else if guest.output.contains("skipped: device::") {
+        Err("tests of devices were skipped".into())
     } else {
         Ok(guest.output)
     }

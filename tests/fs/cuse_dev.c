@@ -4,20 +4,21 @@
  *   cuse_dev [OPTIONS OF ITS OWN] [-- OPTIONS OF LIBFUSE]
  *     --entry=main|setup|new[_319]  the function to begin with (main)
  *     --fd=N          serve the kernel's side of a socket, with new[_319] only
- *     --trace=FILE    append one line per operation to FILE
  *     --name=NAME     DEVNAME; empty: no dev_info at all
  *     --info=BYTES    a dev_info line of so many bytes more
  *     --maj=N --min=N the device's number
  *     --flags=N       flags of struct cuse_info (CUSE_UNRESTRICTED_IOCTL)
  *     --table=BYTES   the size that the _319 functions are told of the table
  *     --loop=own      receive and process, in place of libfuse's loops
+ *     --loop=mt       several threads, with new[_319]
  *     --few           operations other than read are missing
  *     --max-write=N   what init() sets
  *
  * A write puts its bytes into the mailbox. A read takes bytes out; with
  * O_NONBLOCK an empty mailbox means EAGAIN, otherwise the read waits for a
  * write, whose thread answers it, or for an interrupt, which ends it. Prints
- * "result N" at the end, N being what the function or the loop returned.
+ * "result N" at the end, N being what the function or the loop returned. Each
+ * operation is a line in the file that CUSE_DEV_TRACE names.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -63,8 +64,8 @@ struct waiting_read {
 	struct waiting_read *next;
 };
 
-static const char *entry = "main", *loop = "", *name = "ringfuse-test", *trace_file;
-static int session_fd = -1, few, max_write, last_flags;
+static const char *entry = "main", *loop = "", *name = "ringfuse-test";
+static int session_fd = -1, few, max_write;
 static unsigned major_number, minor_number, info_flags;
 static size_t extra_info, table_size = sizeof(struct cuse_lowlevel_ops);
 static int trace_fd = -1;
@@ -96,8 +97,8 @@ static void trace(const char *format, ...)
 
 static void device_init(void *data, struct fuse_conn_info *conn)
 {
-	trace("init userdata=%d proto=%d max_write=%u max_read=%u max_readahead=%u capable=%u "
-	      "want=%u time_gran=%u max_background=%u", *(int *)data, conn->proto_major,
+	trace("init pid=%d userdata=%d proto=%d max_write=%u max_read=%u max_readahead=%u capable=%u "
+	      "want=%u time_gran=%u max_background=%u", getpid(), *(int *)data, conn->proto_major,
 	      conn->max_write, conn->max_read, conn->max_readahead, conn->capable, conn->want,
 	      conn->time_gran, conn->max_background);
 	if (max_write)
@@ -111,6 +112,9 @@ static void device_init_done(void *data)
 
 static void device_destroy(void *data)
 {
+	if (poller)
+		fuse_pollhandle_destroy(poller);
+	poller = NULL;
 	trace("destroy userdata=%d", *(int *)data);
 }
 
@@ -124,46 +128,64 @@ static void device_open(fuse_req_t req, struct fuse_file_info *fi)
 	fuse_reply_open(req, fi);
 }
 
-/* Answers a read; the lock is held. */
-static void answer_read(fuse_req_t req, size_t size)
+/* Takes up to `size` bytes out of the mailbox; the lock is held. */
+static size_t take(char *to, size_t size)
 {
 	size_t count = size < used ? size : used;
 
-	fuse_reply_buf(req, mail, count);
+	memcpy(to, mail, count);
 	used -= count;
 	memmove(mail, mail + count, used);
+	return count;
 }
 
+/* Takes the waiting read of `req`, or the first one, off the list; the lock is
+ * held. */
+static struct waiting_read *unlist(fuse_req_t req)
+{
+	struct waiting_read **at = &readers, *found;
+
+	while (*at && req && (*at)->req != req)
+		at = &(*at)->next;
+	found = *at;
+	if (found)
+		*at = found->next;
+	return found;
+}
+
+/* Answers are given without the lock: they wait for this function, and this
+ * function waits for the lock. */
 static void interrupted(fuse_req_t req, void *data)
 {
-	struct waiting_read **at, *found = NULL;
+	struct waiting_read *reader;
 
 	(void)data;
 	pthread_mutex_lock(&lock);
-	for (at = &readers; *at; at = &(*at)->next)
-		if ((*at)->req == req) {
-			found = *at;
-			*at = found->next;
-			break;
-		}
+	reader = unlist(req);
 	pthread_mutex_unlock(&lock);
-	if (found) {
+	if (reader) {
 		trace("interrupted");
 		fuse_reply_err(req, EINTR);
-		free(found);
+		free(reader);
 	}
 }
 
 static void device_read(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct waiting_read *reader, **last = &readers;
+	static __thread char data[sizeof(mail)];
+	int error = 0, waits = 0;
+	size_t count = 0;
 
 	trace("read fh=%lu size=%zu off=%ld", fi->fh, size, (long)off);
+	fuse_req_interrupt_func(req, interrupted, NULL);
 	pthread_mutex_lock(&lock);
 	if (used > 0) {
-		answer_read(req, size);
+		count = take(data, size);
 	} else if (fi->flags & O_NONBLOCK) {
-		fuse_reply_err(req, EAGAIN);
+		error = EAGAIN;
+	} else if (fuse_req_interrupted(req)) {
+		error = EINTR;
 	} else {
 		reader = calloc(1, sizeof(*reader));
 		reader->req = req;
@@ -171,35 +193,42 @@ static void device_read(fuse_req_t req, size_t size, off_t off, struct fuse_file
 		while (*last)
 			last = &(*last)->next;
 		*last = reader;
-		pthread_mutex_unlock(&lock);
-		fuse_req_interrupt_func(req, interrupted, NULL);
-		trace("waiting");
-		return;
+		waits = 1;
 	}
 	pthread_mutex_unlock(&lock);
+	if (waits)
+		trace("waiting");
+	else if (error)
+		fuse_reply_err(req, error);
+	else
+		fuse_reply_buf(req, data, count);
 }
 
 /* The mailbox got something: answers who waits, wakes who polls. */
 static void arrived(void)
 {
+	static __thread char data[sizeof(mail)];
 	struct fuse_pollhandle *ph;
 	struct waiting_read *reader;
+	size_t count = 0;
 
-	pthread_mutex_lock(&lock);
-	while ((reader = readers) && used > 0) {
-		readers = reader->next;
-		pthread_mutex_unlock(&lock);
-		/* Waits for an interrupt that runs now; it finds nothing any more. */
-		fuse_req_interrupt_func(reader->req, NULL, NULL);
+	for (;;) {
 		pthread_mutex_lock(&lock);
-		answer_read(reader->req, reader->size);
+		reader = used > 0 ? unlist(NULL) : NULL;
+		if (reader)
+			count = take(data, reader->size);
+		pthread_mutex_unlock(&lock);
+		if (!reader)
+			break;
+		fuse_reply_buf(reader->req, data, count);
 		free(reader);
 	}
+	pthread_mutex_lock(&lock);
 	ph = poller;
 	poller = NULL;
 	pthread_mutex_unlock(&lock);
 	if (ph) {
-		trace("notify_poll %d", fuse_lowlevel_notify_poll(ph));
+		trace("notify_poll result=%d", fuse_lowlevel_notify_poll(ph));
 		fuse_pollhandle_destroy(ph);
 	}
 }
@@ -339,7 +368,6 @@ static void device_ioctl(fuse_req_t req, int cmd, void *arg, struct fuse_file_in
 		upper(req, arg, flags, in_buf, in_size, out_size);
 		return;
 	case MAILBOX_FLAGS:
-		last_flags = flags;
 		fuse_reply_ioctl(req, flags, NULL, 0);
 		return;
 	case MAILBOX_MANY:
@@ -406,9 +434,9 @@ static ssize_t socket_read(int fd, void *buf, size_t size, void *data)
 	return got < 0 ? -errno : got;
 }
 
-static ssize_t socket_writev(int fd, const struct iovec *iov, int count, void *data)
+static ssize_t socket_writev(int fd, struct iovec *iov, int count, void *data)
 {
-	ssize_t sent = writev(fd, (struct iovec *)iov, count);
+	ssize_t sent = writev(fd, iov, count);
 
 	(void)data;
 	return sent < 0 ? -errno : sent;
@@ -470,7 +498,7 @@ static int run_new(int argc, char **argv, int is_319)
 		result = fuse_session_custom_io(se, &socket_io, session_fd);
 #endif
 		if (result == 0)
-			result = run_loop(se, 0);
+			result = run_loop(se, strcmp(loop, "mt") == 0);
 	}
 	fuse_session_destroy(se);
 	fuse_opt_free_args(&args);
@@ -537,8 +565,6 @@ static int parse(int argc, char **argv)
 			entry = value;
 		else if (option(argv[i], "--fd=", &value))
 			session_fd = atoi(value);
-		else if (option(argv[i], "--trace=", &value))
-			trace_file = value;
 		else if (option(argv[i], "--name=", &value))
 			name = value;
 		else if (option(argv[i], "--info=", &value))
@@ -572,8 +598,8 @@ int main(int argc, char **argv)
 	int used_words = parse(argc, argv), is_319, result;
 	char *program = argv[0];
 
-	if (trace_file)
-		trace_fd = open(trace_file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	if (getenv("CUSE_DEV_TRACE"))
+		trace_fd = open(getenv("CUSE_DEV_TRACE"), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 	snprintf(first, sizeof(first), "DEVNAME=%s", name);
 	info = (struct cuse_info){
 		.dev_major = major_number,

@@ -26,6 +26,24 @@ use super::trace::Trace;
 /// Requests that prove the transport of a new mount.
 const PROOF: u64 = 64;
 
+/// The path of a program in `tests/fs`.
+pub fn program(name: &str) -> PathBuf {
+    let directory = env::var_os("RINGFUSE_TEST_BUILD").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("build/tests/fs"),
+        PathBuf::from,
+    );
+    let program = directory.join(name);
+    assert!(program.exists(), "{} is not built: run `ninja -C build`", program.display());
+    program
+}
+
+/// Has a program use the library that RINGFUSE_TEST_LIBDIR names.
+pub fn with_library_under_test(command: &mut Command) {
+    if let Some(libdir) = env::var_os("RINGFUSE_TEST_LIBDIR") {
+        command.env("LD_LIBRARY_PATH", libdir);
+    }
+}
+
 /// How a filesystem is to be started.
 pub struct Server {
     program: PathBuf,
@@ -38,14 +56,8 @@ pub struct Server {
 impl Server {
     /// `program` is the name of a filesystem in `tests/fs`.
     pub fn new(program: &str) -> Server {
-        let directory = env::var_os("RINGFUSE_TEST_BUILD").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("build/tests/fs"),
-            PathBuf::from,
-        );
-        let program = directory.join(program);
-        assert!(program.exists(), "{} is not built: run `ninja -C build`", program.display());
         Server {
-            program,
+            program: self::program(program),
             args: Vec::new(),
             options: Vec::new(),
             env: Vec::new(),
@@ -149,9 +161,7 @@ impl Server {
             .args(["-o", &options.join(",")])
             .stderr(File::create(dir.path().join("log")).expect("log"))
             .envs(self.env.iter().map(|(k, v)| (k, v)));
-        if let Some(libdir) = env::var_os("RINGFUSE_TEST_LIBDIR") {
-            command.env("LD_LIBRARY_PATH", libdir);
-        }
+        with_library_under_test(&mut command);
         (command, dir)
     }
 }
