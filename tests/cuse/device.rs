@@ -281,7 +281,9 @@ fn unrestricted_ioctls_reach_the_callers_memory() {
         let refused = ioctl(&file, UPPER, bad.as_ptr() as usize);
         assert_eq!(refused.map_err(|e| e.raw_os_error()), Err(libc::EFAULT));
         let many = ioctl(&file, MANY, letters.as_ptr() as usize);
-        assert_eq!(many.map_err(|e| e.raw_os_error()), Err(libc::ENOMEM), "300 pieces");
+        // libfuse leaves that to the kernel.
+        let error = if stock() { libc::EIO } else { libc::ENOMEM };
+        assert_eq!(many.map_err(|e| e.raw_os_error()), Err(error), "300 pieces");
     });
 }
 
@@ -357,6 +359,9 @@ fn signals_end_it() {
         ("setup", Signal::HUP, "result 1\n"),
         ("setup_319", Signal::TERM, "result 15\n"),
     ] {
+        if stock() && entry.ends_with("319") {
+            continue;
+        }
         for libfuse in [&["-s"][..], &["-d"], &["-o", "max_threads=2"]] {
             let entry_option = format!("--entry={entry}");
             let mut device = Device::start("signals", &[&entry_option], libfuse);
@@ -498,4 +503,64 @@ fn it_goes_to_the_background() {
     assert_eq!(read(&file, 100), Ok(b"daemon".to_vec()));
     kill_process(Pid::from_raw(pid).expect("a pid"), Signal::TERM).expect("kill");
     eventually("the end of the daemon", || !process::alive(pid as u32) && !path.exists());
+}
+
+/// The example of examples-c, with ioctls of both kinds.
+#[test]
+fn the_example_is_a_pipe() {
+    const USED: u32 = 0x8004_4201; // _IOR('B', 1, u32)
+    const RESIZE: u32 = 0x4004_4202; // _IOW('B', 2, u32)
+    const PEEK: u32 = 0x4203; // _IO('B', 3)
+    if !possible() {
+        return;
+    }
+    let example = mount::program("../../examples-c/cuse_ll");
+    for options in [&["--unrestricted"][..], &["-s"]] {
+        let mut child = Command::new(&example)
+            .args(["-f", "--name=example", "--size=4"])
+            .args(options)
+            .spawn()
+            .expect("cuse_ll starts");
+        let open = |flags| {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).custom_flags(flags).open("/dev/example")
+        };
+        eventually("the device", || open(0).is_ok());
+        let (one, two) = (open(0).expect("open"), open(libc::O_NONBLOCK).expect("open"));
+
+        assert_eq!(read(&two, 10), Err(libc::EAGAIN));
+        assert_eq!(polled(&one, PollFlags::IN | PollFlags::OUT), PollFlags::OUT);
+        assert_eq!(write(&one, b"hello"), 4, "there is room for so many");
+        assert_eq!((&two).write(b"o").map_err(|e| e.raw_os_error()), Err(Some(libc::EAGAIN)));
+        let mut used = [0; 4];
+        assert_eq!(ioctl_data(&two, USED, &mut used), Ok(0));
+        assert_eq!(u32::from_ne_bytes(used), 4);
+        let mut peeked = [0u8; 10];
+        let peek = [peeked.as_mut_ptr() as usize, peeked.len()];
+        let result = ioctl(&two, PEEK, peek.as_ptr() as usize).map_err(|e| e.raw_os_error());
+        match options.contains(&"--unrestricted") {
+            true => assert_eq!((result, &peeked[..5]), (Ok(4), &b"hell\0"[..])),
+            false => assert_eq!(result, Err(libc::ENOTTY)),
+        }
+        // One waits for room, the other makes it.
+        let writer = thread::spawn(move || (write(&one, b"o there"), one));
+        let waiting = || fs::read_to_string("/sys/class/cuse/example/waiting").expect("waiting");
+        eventually("a write that waits", || waiting() == "1\n");
+        assert_eq!(polled(&two, PollFlags::IN), PollFlags::IN);
+        assert_eq!(read(&two, 10), Ok(b"hell".to_vec()));
+        let (written, one) = writer.join().expect("no panic");
+        assert_eq!((written, read(&two, 10)), (4, Ok(b"o th".to_vec())));
+        assert_eq!(ioctl_data(&one, RESIZE, &mut 100_000u32.to_ne_bytes()), Ok(0));
+        let data = pattern(70_000, 3);
+        assert_eq!(write(&one, &data), data.len());
+        let small = ioctl_data(&two, RESIZE, &mut 10u32.to_ne_bytes());
+        assert_eq!(small.map_err(|e| e.raw_os_error()), Err(libc::EBUSY));
+        assert_eq!(read(&two, data.len()), Ok(data));
+        // Its reader is gone with the device.
+        let reader = thread::spawn(move || read(&one, 1));
+        eventually("a read that waits", || waiting() == "1\n");
+        kill_process(Pid::from_child(&child), Signal::TERM).expect("kill");
+        assert_eq!(child.wait().expect("wait").code(), Some(0));
+        reader.join().expect("no panic").expect_err("nobody answers");
+    }
 }

@@ -292,7 +292,7 @@ fn ioctls_are_passed_on_and_sent_again() {
         let again = wire.ioctl(upper, 2 | 1 | 8, &struct_32, 0);
         assert_eq!(again, Ok([bytes![0u32, 4u32, 2u32, 1u32], pieces].concat()));
         let too_many = wire.ioctl(many, 2, &[], 0);
-        assert_eq!(too_many, Err(libc::ENOMEM), "300 pieces");
+        assert!(stock() || too_many == Err(libc::ENOMEM), "300 pieces");
     });
 }
 
