@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
 use std::thread;
 
-const USE_VERSIONS: [u32; 9] = [30, 31, 32, 34, 35, 312, 314, 317, 318];
+const USE_VERSIONS: [u32; 10] = [30, 31, 32, 34, 35, 312, 314, 317, 318, 319];
 const C: [&str; 3] = ["-std=c99", "-std=gnu11", "-std=c17"];
 const CXX: [&str; 2] = ["-std=c++11", "-std=c++17"];
 const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-pedantic", "-Werror"];

@@ -385,6 +385,39 @@ fn signals_end_it() {
 }
 
 #[test]
+fn a_process_may_have_one_device_after_the_other() {
+    const ROUNDS: usize = 12;
+    if !possible() {
+        return;
+    }
+    // With several threads, what each keeps for itself varies.
+    for (libfuse, tolerance) in [(&["-s"][..], 512), (&[], 16384)] {
+        let rounds = format!("--rounds={ROUNDS}");
+        let mut device = Device::start("rounds", &["--entry=setup", &rounds], libfuse);
+        let trace = device.dir.path().join("trace");
+        for round in 1..=ROUNDS {
+            eventually("the next device", || {
+                let text = fs::read_to_string(&trace).expect("trace");
+                text.matches("init_done").count() == round
+            });
+            let file = device.open();
+            write(&file, b"some data");
+            assert_eq!(read(&file, 100), Ok(b"some data".to_vec()));
+            kill_process(device.pid, Signal::TERM).expect("kill");
+            drop(file);
+        }
+        device.ended();
+        let ends = device.trace.all("round");
+        assert_eq!(ends.len(), ROUNDS);
+        let half = &ends[ROUNDS / 2];
+        let last = &ends[ROUNDS - 1];
+        assert_eq!(ends[0].dec("fds"), last.dec("fds"), "descriptors are left");
+        let grown = last.dec("memory") - half.dec("memory");
+        assert!(grown < tolerance, "{grown} bytes are left after {} devices", ROUNDS / 2);
+    }
+}
+
+#[test]
 fn a_loop_of_the_programs_own_serves_it() {
     if !possible() {
         return;

@@ -11,6 +11,7 @@
  *     --table=BYTES   the size that the _319 functions are told of the table
  *     --loop=own      receive and process, in place of libfuse's loops
  *     --loop=mt       several threads, with new[_319]
+ *     --rounds=N      set up, serve and tear down so many times, with setup
  *     --few           operations other than read are missing
  *     --max-write=N   what init() sets
  *
@@ -32,6 +33,7 @@
 #include <ctype.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -65,7 +67,7 @@ struct waiting_read {
 };
 
 static const char *entry = "main", *loop = "", *name = "ringfuse-test";
-static int session_fd = -1, few, max_write;
+static int session_fd = -1, few, max_write, rounds = 1;
 static unsigned major_number, minor_number, info_flags;
 static size_t extra_info, table_size = sizeof(struct cuse_lowlevel_ops);
 static int trace_fd = -1;
@@ -531,6 +533,27 @@ static int run_setup(int argc, char **argv, int is_319)
 	return result;
 }
 
+/* Descriptors of this process. */
+static int count_descriptors(void)
+{
+	int count = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+static int run_rounds(int argc, char **argv, int is_319)
+{
+	int result = 0;
+
+	for (int round = 0; round < rounds; round++) {
+		result = run_setup(argc, argv, is_319);
+		trace("round fds=%d memory=%zu", count_descriptors(), mallinfo2().uordblks);
+	}
+	return result;
+}
+
 static int run_main(int argc, char **argv, int is_319)
 {
 	if (is_319) {
@@ -581,6 +604,8 @@ static int parse(int argc, char **argv)
 			max_write = atoi(value);
 		else if (option(argv[i], "--loop=", &value))
 			loop = value;
+		else if (option(argv[i], "--rounds=", &value))
+			rounds = atoi(value);
 		else if (strcmp(argv[i], "--few") == 0)
 			few = 1;
 		else {
@@ -623,7 +648,7 @@ int main(int argc, char **argv)
 	if (strncmp(entry, "new", 3) == 0)
 		result = run_new(argc, argv, is_319);
 	else if (strncmp(entry, "setup", 5) == 0)
-		result = run_setup(argc, argv, is_319);
+		result = run_rounds(argc, argv, is_319);
 	else
 		result = run_main(argc, argv, is_319);
 	free(second);

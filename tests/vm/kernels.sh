@@ -49,6 +49,10 @@ kernel_file() {
                     -T <(echo "$members") || return
             rm "$dir/package.deb"
             mv "$dir"/new/* "$dir/" && rmdir "$dir/new" || return
+            if [ ! -e "$dir/$wanted" ]; then
+                echo "vm: kernel $release: the package $package has no $wanted (modules since 6.19 are in linux-modules-*, and the table names none)" >&2
+                return 1
+            fi
         fi
         exec 9>&-
     fi
@@ -60,11 +64,11 @@ kernel_image() {
     kernel_file vmlinuz "${@:1:6}"
 }
 
-# Prints the path of module $1, xz-compressed, of a row of the table. Since 7.2
+# Prints the path of module $1, xz-compressed, of a row of the table. Since 6.19
 # modules have a package of their own, the last two columns.
 kernel_module() {
-    local module=$1.ko.xz
+    local name=$1
     shift
     [ $# -lt 8 ] || set -- "$1" "$2" "linux-modules-$1" "$4" "$7" "$8"
-    kernel_file "$module" "${@:1:6}"
+    kernel_file "$name.ko.xz" "${@:1:6}"
 }
