@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
 use std::thread;
@@ -501,6 +502,34 @@ fn a_name_that_is_taken_is_told() {
     }
     let file = device.open();
     assert_eq!(write(&file, b"still there"), 11);
+}
+
+#[test]
+fn an_ordinary_user_is_told_who_may() {
+    if !possible() || !machine::is_root() {
+        return;
+    }
+    const NOBODY: u32 = 65534;
+    let output = command(&["--name=user"], &["-f"]).uid(NOBODY).output().expect("cuse_dev starts");
+    let log = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    assert!(log.contains("failed to open /dev/cuse"), "{log}");
+}
+
+#[test]
+fn rings_that_were_asked_for_are_missed_aloud() {
+    if stock() {
+        return skip("the library under test is libfuse");
+    }
+    if !possible() {
+        return;
+    }
+    let device = Device::start("rings", &[], &["-o", "io_uring"]);
+    assert!(device.log().contains("/dev/cuse, which has no rings"), "{}", device.log());
+    let file = device.open();
+    assert_eq!(write(&file, b"x"), 1);
+    let rings = process::ring_counts(device.pid.as_raw_nonzero().get() as u32).rings;
+    assert_eq!(rings, 0);
 }
 
 #[test]
