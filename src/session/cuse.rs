@@ -67,7 +67,8 @@ impl Device {
             return Err(Errno(libc::EINVAL));
         };
         let mut lines = Vec::new();
-        for index in 0..info.dev_info_argc as usize {
+        let count = if info.dev_info_argv.is_null() { 0 } else { info.dev_info_argc };
+        for index in 0..count as usize {
             // SAFETY: the caller's promise: that many C strings.
             let line = unsafe { CStr::from_ptr(*info.dev_info_argv.add(index)) };
             lines.extend_from_slice(line.to_bytes_with_nul());
@@ -90,8 +91,8 @@ impl Device {
         Ok(device)
     }
 
-    /// The value of DEVNAME. Blanks around name and value do not count, as for
-    /// the kernel.
+    /// The value of DEVNAME, the last one as for the kernel. Lenient about blanks:
+    /// the kernel decides.
     fn name(&self) -> Option<String> {
         self.lines.split(|&byte| byte == 0).rev().find_map(|line| {
             let line = String::from_utf8_lossy(line);
