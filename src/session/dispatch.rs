@@ -459,10 +459,6 @@ fn ioctl(session: &Session, req: &Request, args: &IoctlIn, data: &[u8]) {
     if args.flags & IOCTL_DIR != 0 && session.negotiated().want & cap::IOCTL_DIR == 0 {
         return error(req, libc::ENOTTY);
     }
-    if size_of::<*const c_void>() < size_of::<u64>() && args.flags & IOCTL_32BIT == 0 {
-        // The caller's pointers do not fit into this process's.
-        return error(req, libc::EINVAL);
-    }
     let mut fi = file_info(args.fh, 0);
     let input: *const c_void =
         if args.in_size != 0 { data.as_ptr().cast() } else { std::ptr::null() };
