@@ -23,6 +23,8 @@
 #error "RINGFUSE_SONAME must be 3, 4 or 0 (archive)"
 #endif
 
+struct cuse_info;
+struct cuse_lowlevel_ops;
 struct fuse;
 struct fuse_args;
 struct fuse_cmdline_opts;
@@ -32,6 +34,7 @@ struct fuse_loop_config;
 struct fuse_operations;
 struct fuse_req;
 struct fuse_session;
+struct libfuse_version;
 
 /*
  * DEFAULT: the function `name` calls `target` with the same arguments.
@@ -122,6 +125,21 @@ typedef void (*timeout_fn)(void *data);
 #define ADDED_IN_319(result, name, parameters, arguments) \
 	OLD(result, name, "RINGFUSE_0.1", name##_at_ringfuse, name, parameters, arguments)
 
+ADDED_IN_319(int, cuse_lowlevel_main_319,
+	     (int argc, char *argv[], const struct cuse_info *ci,
+	      const struct cuse_lowlevel_ops *clop, size_t size,
+	      const struct libfuse_version *version, void *userdata),
+	     (argc, argv, ci, clop, size, version, userdata))
+ADDED_IN_319(struct fuse_session *, cuse_lowlevel_new_319,
+	     (struct fuse_args * args, const struct cuse_info *ci,
+	      const struct cuse_lowlevel_ops *clop, size_t size,
+	      const struct libfuse_version *version, void *userdata),
+	     (args, ci, clop, size, version, userdata))
+ADDED_IN_319(struct fuse_session *, cuse_lowlevel_setup_319,
+	     (int argc, char *argv[], const struct cuse_info *ci,
+	      const struct cuse_lowlevel_ops *clop, size_t size,
+	      const struct libfuse_version *version, int *multithreaded, void *userdata),
+	     (argc, argv, ci, clop, size, version, multithreaded, userdata))
 ADDED_IN_319(void, fuse_daemonize_early_fail, (int err), (err))
 ADDED_IN_319(bool, fuse_daemonize_early_is_active, (void), ())
 ADDED_IN_319(int, fuse_daemonize_early_start, (unsigned int flags), (flags))

@@ -4,7 +4,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`ffi`] | every function that C calls; converts, and calls the rest |
-//! | [`session`] | sessions, INIT, dispatch, requests, replies, notifications, loops |
+//! | [`session`] | sessions, INIT, dispatch, requests, replies, notifications, loops; character devices |
 //! | [`transport`] | how requests come and answers go: `/dev/fuse`, rings, the program's own functions |
 //! | [`mount`] | mounting and unmounting |
 //! | [`opt`], [`cmdline`], [`conn`], [`loop_config`] | options, command line, connection settings |

@@ -276,6 +276,25 @@ wire!(InitOut {
     unused4: u32,
     unused5: u32,
 });
+wire!(
+    /// CUSE_INIT, in the place of INIT on /dev/cuse.
+    CuseInitIn { major: u32, minor: u32, unused: u32, flags: u32 });
+wire!(
+    /// Followed by lines like DEVNAME=x, each with a NUL.
+    CuseInitOut {
+    major: u32,
+    minor: u32,
+    unused: u32,
+    flags: u32,
+    max_read: u32,
+    max_write: u32,
+    dev_major: u32,
+    dev_minor: u32,
+    spare: [u32; 10],
+});
+pub const CUSE_UNRESTRICTED_IOCTL: u32 = 1 << 0;
+/// Bytes that all lines behind [`CuseInitOut`] may have.
+pub const CUSE_INIT_INFO_MAX: usize = 4096;
 pub const COMPAT_22_INIT_OUT_SIZE: usize = 24;
 pub const COMPAT_INIT_OUT_SIZE: usize = 8;
 

@@ -18,7 +18,7 @@ size! {
     PollOut = 8, FallocateIn = 32, LseekIn = 24, LseekOut = 8, CopyFileRangeIn = 56,
     CopyFileRangeOut = 8, SyncfsIn = 8, ForgetIn = 8, ForgetOne = 16, BatchForgetIn = 8,
     Dirent = 24, StatxIn = 24, Statx = 256, StatxOut = 288, InitIn = 16, InitInExt = 48,
-    InitOut = 64, NotifyPollWakeupOut = 8, NotifyInvalInodeOut = 24, NotifyInvalEntryOut = 16,
+    InitOut = 64, CuseInitIn = 16, CuseInitOut = 72, NotifyPollWakeupOut = 8, NotifyInvalInodeOut = 24, NotifyInvalEntryOut = 16,
     NotifyDeleteOut = 24, NotifyStoreOut = 24, NotifyRetrieveOut = 32, NotifyRetrieveIn = 40,
     BackingMap = 16, UringEntInOut = 32, UringReqHeader = 288, UringCmdReq = 24,
 }

@@ -534,3 +534,56 @@ impl LowlevelOps {
         unsafe { read_prefix(op, size, Self::default()) }
     }
 }
+
+/// `struct cuse_info`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct CuseInfo {
+    pub dev_major: c_uint,
+    pub dev_minor: c_uint,
+    pub dev_info_argc: c_uint,
+    pub dev_info_argv: *const *const c_char,
+    pub flags: c_uint,
+}
+
+/// `struct cuse_lowlevel_ops`, the same in every release. The command of an
+/// ioctl is an int in old programs, in the same register.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct CuseOps {
+    pub init: Option<unsafe extern "C" fn(*mut c_void, *mut ConnInfo)>,
+    pub init_done: Option<unsafe extern "C" fn(*mut c_void)>,
+    pub destroy: Option<unsafe extern "C" fn(*mut c_void)>,
+    pub open: Option<unsafe extern "C" fn(Req, *mut FileInfo)>,
+    pub read: Option<unsafe extern "C" fn(Req, size_t, libc::off64_t, *mut FileInfo)>,
+    pub write:
+        Option<unsafe extern "C" fn(Req, *const c_char, size_t, libc::off64_t, *mut FileInfo)>,
+    pub flush: Option<unsafe extern "C" fn(Req, *mut FileInfo)>,
+    pub release: Option<unsafe extern "C" fn(Req, *mut FileInfo)>,
+    pub fsync: Option<unsafe extern "C" fn(Req, c_int, *mut FileInfo)>,
+    #[allow(clippy::type_complexity)]
+    pub ioctl: Option<
+        unsafe extern "C" fn(
+            Req,
+            c_uint,
+            *mut c_void,
+            *mut FileInfo,
+            c_uint,
+            *const c_void,
+            size_t,
+            size_t,
+        ),
+    >,
+    pub poll: Option<unsafe extern "C" fn(Req, *mut FileInfo, *mut PollHandle)>,
+}
+
+impl CuseOps {
+    /// A copy of the program's table, as [`LowlevelOps::read`]; `None` for NULL.
+    ///
+    /// # Safety
+    /// `ops` is NULL or has `size` bytes.
+    pub unsafe fn read(ops: *const Self, size: usize) -> Option<Self> {
+        // SAFETY: the caller's promise; every bit pattern from C is a function or NULL.
+        (!ops.is_null()).then(|| unsafe { read_prefix(ops, size, Self::default()) })
+    }
+}

@@ -49,6 +49,7 @@ pub enum Operation<'a> {
     Removexattr { name: &'a CStr },
     Flush(FlushIn),
     Init { args: InitIn, flags2: u32 },
+    CuseInit(CuseInitIn),
     Opendir(OpenIn),
     Readdir(ReadIn),
     Readdirplus(ReadIn),
@@ -77,9 +78,10 @@ pub fn fixed_len(opcode: Opcode, dialect: Dialect) -> usize {
     use Opcode::*;
     match opcode {
         Lookup | Readlink | Symlink | Unlink | Rmdir | Statfs | Removexattr | Destroy
-        | NotifyReply | CuseInit | SetupMapping | RemoveMapping => 0,
+        | NotifyReply | SetupMapping | RemoveMapping => 0,
         // INIT grew over time: all of it is parsed from the rest.
         Init => 0,
+        CuseInit => size_of::<CuseInitIn>(),
         Forget => size_of::<ForgetIn>(),
         BatchForget => size_of::<BatchForgetIn>(),
         Getattr => size_of::<GetattrIn>(),
@@ -196,6 +198,7 @@ pub fn decode<'a>(
         Opcode::Removexattr => Op::Removexattr { name: name(rest)?.0 },
         Opcode::Flush => Op::Flush(get(fixed)?),
         Opcode::Init => init(rest)?,
+        Opcode::CuseInit => Op::CuseInit(get(fixed)?),
         Opcode::Opendir => Op::Opendir(get(fixed)?),
         Opcode::Readdir => Op::Readdir(get(fixed)?),
         Opcode::Readdirplus => Op::Readdirplus(get(fixed)?),
@@ -224,7 +227,7 @@ pub fn decode<'a>(
         Opcode::CopyFileRange | Opcode::CopyFileRange64 => Op::CopyFileRange { args: get(fixed)? },
         Opcode::Statx => Op::Statx(get(fixed)?),
         Opcode::Syncfs => Op::Syncfs,
-        Opcode::SetupMapping | Opcode::RemoveMapping | Opcode::CuseInit => return Ok(None),
+        Opcode::SetupMapping | Opcode::RemoveMapping => return Ok(None),
     }))
 }
 

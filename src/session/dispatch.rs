@@ -9,7 +9,7 @@
 use super::decode::{decode, Operation};
 use super::request::Request;
 use super::secctx::SecurityContexts;
-use super::{init, notify, Session};
+use super::{cuse, init, notify, Session};
 use crate::abi::kernel::*;
 use crate::abi::public::{cap, Buf, Bufvec, FileBit, FileInfo, ForgetData, PollHandle};
 
@@ -56,7 +56,12 @@ pub fn dispatch(req: &Request, header: &InHeader, fixed: &[u8], rest: &[u8]) {
             header.pid
         );
     }
-    if session.is_initialized() == (opcode == Opcode::Init) || opcode == Opcode::CuseInit {
+    // A device gets CUSE_INIT and a filesystem INIT, once, before all else.
+    let (first, never) = match session.device() {
+        Some(_) => (Opcode::CuseInit, Opcode::Init),
+        None => (Opcode::Init, Opcode::CuseInit),
+    };
+    if session.is_initialized() == (opcode == first) || opcode == never {
         return error(req, libc::EIO);
     }
     if session.options.allow_root
@@ -225,6 +230,7 @@ fn run(session: &Session, req: &Request, operation: Operation<'_>) {
             call!(req, ops.flush, node, &mut fi);
         }
         Op::Init { args, flags2 } => init::handle(session, req, args, flags2),
+        Op::CuseInit(args) => cuse::init(session, req, &args),
         Op::Getlk(args) => {
             let mut fi = lock_info(&args);
             let mut lock = lock_of(&args.lk);

@@ -28,11 +28,15 @@ const DEFAULT_MAX_PAGES: usize = 256;
 /// Pages of one request where the kernel cannot be told.
 const OLD_MAX_PAGES: usize = 32;
 /// What a receive buffer holds beside the data.
-const BUFFER_HEADER: usize = 4096;
+pub(super) const BUFFER_HEADER: usize = 4096;
 
 /// What a ring's payload must hold whatever `max_write` is: the largest extended
 /// attribute with its name.
 const SMALLEST_PAYLOAD: usize = 64 * 1024 + BUFFER_HEADER;
+
+/// Why a session with `fuse_session_custom_io` has no rings.
+pub(super) const CUSTOM_IO: &str =
+    "the program carries the messages itself (fuse_session_custom_io)";
 
 /// Bytes of a receive buffer before INIT.
 pub fn default_buffer_size() -> usize {
@@ -328,7 +332,7 @@ fn choose_rings(
     use super::options::Transport;
     let shape = session.shape();
     if session.custom_io().is_some() {
-        return Err("the program carries the messages itself (fuse_session_custom_io)".into());
+        return Err(CUSTOM_IO.into());
     }
     let Some(shape) = shape else {
         return Err(match session.options.transport {
@@ -382,7 +386,7 @@ impl Session {
         }
     }
 
-    fn settle_on_dev(&self, reason: &str) {
+    pub(super) fn settle_on_dev(&self, reason: &str) {
         let kind = if self.custom_io().is_some() { "custom" } else { "dev" };
         self.settle(kind, reason);
     }

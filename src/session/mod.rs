@@ -10,6 +10,7 @@
 //! Everything here may be called from any thread. [`Session::exit`] may also be
 //! called from a signal handler.
 
+pub mod cuse;
 pub mod decode;
 pub mod dispatch;
 pub mod init;
@@ -73,6 +74,8 @@ pub struct Negotiated {
 pub struct Session {
     ops: LowlevelOps,
     userdata: *mut c_void,
+    /// The character device to make, instead of a mount.
+    device: Option<cuse::Device>,
     /// Who may use the mount with `allow_root`.
     owner: libc::uid_t,
     /// What the command line asked for.
@@ -134,10 +137,21 @@ impl Session {
         userdata: *mut c_void,
         options: SessionOptions,
     ) -> Result<Arc<Self>> {
+        Self::with_device(ops, userdata, options, None)
+    }
+
+    /// As [`Session::new`], and of a character device if there is one.
+    pub fn with_device(
+        ops: LowlevelOps,
+        userdata: *mut c_void,
+        options: SessionOptions,
+        device: Option<cuse::Device>,
+    ) -> Result<Arc<Self>> {
         let wakeup = EventFd::new()?;
         Ok(Arc::new_cyclic(|this| Self {
             ops,
             userdata,
+            device,
             owner: crate::sys::thread::getuid(),
             debug: AtomicBool::new(options.debug),
             sync_init: Default::default(),
@@ -196,6 +210,11 @@ impl Session {
         self.userdata
     }
 
+    /// The character device that the session is for, if it is for one.
+    pub fn device(&self) -> Option<&cuse::Device> {
+        self.device.as_ref()
+    }
+
     /// The uid that made the session.
     pub fn owner(&self) -> libc::uid_t {
         self.owner
@@ -248,13 +267,17 @@ impl Session {
     pub fn mount(&self, mountpoint: &CStr) -> Result<()> {
         let early = self.init_while_mounting();
         let early = early.as_ref().map(|early| early as &dyn mount::Early);
-        let mounted = mount::mount(&self.options.mount, mountpoint, early)?;
-        self.fd.store(mounted.fd.as_raw_fd(), Ordering::Release);
-        *self.mounted.lock() = Some(mounted);
+        self.connect(mount::mount(&self.options.mount, mountpoint, early)?);
         self.check_sync_init();
         daemonize::early::note_mounted(self);
         self.note_ready();
         Ok(())
+    }
+
+    /// Serves `mounted` from now on, and owns it.
+    fn connect(&self, mounted: Mounted) {
+        self.fd.store(mounted.fd.as_raw_fd(), Ordering::Release);
+        *self.mounted.lock() = Some(mounted);
     }
 
     /// To be called when the session was mounted, and when INIT was answered:

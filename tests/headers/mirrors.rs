@@ -3,8 +3,9 @@
 
 use memoffset::span_of;
 use ringfuse::abi::public::{
-    self, cap, Args, Buf, Bufvec, CmdlineOpts, ConnInfo, Ctx, CustomIo, EntryParam, FileBit,
-    FileInfo, ForgetData, Layout, LibfuseVersion, LoopConfigV1, LowlevelOps, Opt,
+    self, cap, Args, Buf, Bufvec, CmdlineOpts, ConnInfo, Ctx, CuseInfo, CuseOps, CustomIo,
+    EntryParam, FileBit, FileInfo, ForgetData, Layout, LibfuseVersion, LoopConfigV1, LowlevelOps,
+    Opt,
 };
 use std::collections::BTreeMap;
 
@@ -94,6 +95,10 @@ pub fn structures() -> BTreeMap<String, String> {
     mirror!(lines, "fuse_cmdline_opts", CmdlineOpts {
         singlethread, foreground, debug, nodefault_subtype, mountpoint, show_version,
         show_help, clone_fd, max_idle_threads, max_threads,
+    });
+    mirror!(lines, "cuse_info", CuseInfo { dev_major, dev_minor, dev_info_argc, dev_info_argv, flags });
+    mirror!(lines, "cuse_lowlevel_ops", CuseOps {
+        init, init_done, destroy, open, read, write, flush, release, fsync, ioctl, poll,
     });
     mirrored_bits(&mut lines);
     lines

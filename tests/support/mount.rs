@@ -37,6 +37,13 @@ pub fn built(program: &str) -> PathBuf {
     program
 }
 
+/// Has a program use the library that RINGFUSE_TEST_LIBDIR names.
+pub fn with_library_under_test(command: &mut Command) {
+    if let Some(libdir) = env::var_os("RINGFUSE_TEST_LIBDIR") {
+        command.env("LD_LIBRARY_PATH", libdir);
+    }
+}
+
 /// How a filesystem is to be started.
 pub struct Server {
     program: PathBuf,
@@ -154,9 +161,7 @@ impl Server {
             .args(["-o", &options.join(",")])
             .stderr(File::create(dir.path().join("log")).expect("log"))
             .envs(self.env.iter().map(|(k, v)| (k, v)));
-        if let Some(libdir) = env::var_os("RINGFUSE_TEST_LIBDIR") {
-            command.env("LD_LIBRARY_PATH", libdir);
-        }
+        with_library_under_test(&mut command);
         (command, dir)
     }
 }

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // what they take is checked by their signatures here
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::thread::JoinHandleExt;
 use std::path::Path;
@@ -28,6 +28,18 @@ pub fn truncate(path: &Path, size: i64) -> Result<(), Errno> {
 pub fn close(fd: OwnedFd) -> Result<(), Errno> {
     // SAFETY: the descriptor was ours, and nobody has it any more.
     result(unsafe { libc::close(fd.into_raw_fd()) }.into()).map(drop)
+}
+
+/// Two connected sockets that keep the bounds of messages and know an end.
+pub fn packet_sockets() -> (OwnedFd, OwnedFd) {
+    let mut fds = [-1; 2];
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+    // SAFETY: room for two descriptors.
+    let made = unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) };
+    assert_eq!(made, 0, "socketpair: {}", std::io::Error::last_os_error());
+    // SAFETY: both are new, and nobody else's.
+    let [one, other] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    (one, other)
 }
 
 /// An ioctl without an argument but a number.

@@ -66,15 +66,12 @@ static int check_log(void)
 	void *(*new_31)(void *, const void *, size_t, void *) = find("fuse_new_31");
 	int (*main_real)(int, char **, const void *, size_t, void *) = find("fuse_main_real");
 	int (*fs_unlink)(void *, const char *) = find("fuse_fs_unlink");
-	int (*cuse_main)(int, char **, const void *, const void *, void *) =
-		find("cuse_lowlevel_main");
 
 	set_log_func(print_message);
 	log_message(6, "%s %d\n", "formatted", 42);
 	printf("= %p\n", new_31(NULL, NULL, 0, NULL));
 	printf("= %d\n", main_real(0, NULL, NULL, 0, NULL));
 	printf("= %d\n", fs_unlink(NULL, "/"));
-	printf("= %d\n", cuse_main(0, NULL, NULL, NULL, NULL));
 	set_log_func(NULL);
 	fflush(stdout);
 	log_message(6, "to stderr\n");
