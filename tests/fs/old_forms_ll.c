@@ -91,10 +91,14 @@ static _Noreturn void fail(const char *what)
 	_exit(5);
 }
 
+/* Where to write down which forms were called. */
+static int trace = -1;
+
 /* NAME@NODE */
 static void *find(const char *versioned)
 {
-	char name[64];
+	char name[64], line[80];
+	int length = snprintf(line, sizeof(line), "%s\n", versioned);
 	const char *at = strchr(versioned, '@');
 	void *found;
 
@@ -105,6 +109,8 @@ static void *find(const char *versioned)
 	found = dlvsym(library, name, at + 1);
 	if (!found)
 		fail(dlerror());
+	if (trace >= 0 && write(trace, line, length) != length)
+		fail("no trace");
 	return found;
 }
 
@@ -424,6 +430,9 @@ int main(int argc, char **argv)
 	struct args *args;
 	pthread_t thread;
 
+	for (int i = 0; i < argc; i++)
+		if (strncmp(argv[i], "trace=", 6) == 0)
+			trace = open(argv[i] + 6, O_WRONLY | O_APPEND | O_CREAT, 0600);
 	library = dlopen(chosen("OLD_LIBRARY", ""), RTLD_NOW | RTLD_LOCAL);
 	if (!library)
 		fail(dlerror());
