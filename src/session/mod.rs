@@ -92,6 +92,7 @@ pub struct Session {
     negotiated: parking_lot::RwLock<Negotiated>,
     setxattr_ext: AtomicBool,
     initialized: AtomicBool,
+    /// Whether the filesystem's `destroy` has been called, or its `init` has not.
     destroyed: AtomicBool,
     buffer_size: AtomicUsize,
     /// `/dev/fuse` slots.
@@ -144,7 +145,7 @@ impl Session {
             negotiated: Default::default(),
             setxattr_ext: AtomicBool::new(false),
             initialized: AtomicBool::new(false),
-            destroyed: AtomicBool::new(false),
+            destroyed: AtomicBool::new(true),
             buffer_size: AtomicUsize::new(init::default_buffer_size()),
             slots: Slots::default(),
             interrupts: Interrupts::default(),
@@ -341,9 +342,8 @@ impl Session {
     pub fn destroy(&self) {
         self.stop_engine();
         self.retired.lock().clear();
-        if self.initialized.swap(false, Ordering::AcqRel) {
-            self.call_destroy();
-        }
+        self.initialized.store(false, Ordering::Release);
+        self.call_destroy();
         if let Some(mounted) = self.mounted.lock().take() {
             // Not unmounted by the program: only the descriptor goes.
             drop(mounted);

@@ -1,0 +1,511 @@
+//! What a session does with messages, byte by byte: the same script is played
+//! to our two libraries and to an installed libfuse3 (3.14, Debian 12), with
+//! the test as the kernel (`tests/fs/mock_ll.c`). What libfuse does otherwise
+//! is said at each script.
+#![allow(missing_docs)]
+
+mod support;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use support::skip;
+
+const STOCK: &str = "/usr/lib/x86_64-linux-gnu/libfuse3.so.3";
+
+fn built(name: &str) -> PathBuf {
+    std::env::var_os("RINGFUSE_TEST_BUILD")
+        .map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("build"),
+            |fs| Path::new(&fs).join("../.."),
+        )
+        .join(name)
+}
+
+/// The installed library, unless it is ours or of another release.
+fn stock() -> Option<PathBuf> {
+    let has = |bytes: &[u8], text: &[u8]| bytes.windows(text.len()).any(|part| part == text);
+    match std::fs::read(STOCK) {
+        Ok(bytes) if !has(&bytes, b"ringfuse_version") && has(&bytes, b"3.14") => {
+            Some(STOCK.into())
+        }
+        _ => {
+            skip(&format!("the comparison with libfuse 3.14: {STOCK} is not that"));
+            None
+        }
+    }
+}
+
+/// The transcript of a script.
+fn play(library: &Path, args: &[&str], script: &[String]) -> Vec<String> {
+    let mut child = Command::new("timeout")
+        .args(["-s", "KILL", "20"])
+        .arg(built("tests/fs/mock_ll"))
+        .arg(library)
+        .args(args)
+        .env("RINGFUSE_TRANSPORT", "dev")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("mock_ll");
+    let text = script.join("\n") + "\n";
+    child.stdin.take().expect("piped").write_all(text.as_bytes()).expect("write");
+    let output = child.wait_with_output().expect("wait");
+    assert!(output.status.success(), "{}: {}", library.display(), output.status);
+    String::from_utf8(output.stdout).expect("UTF-8").lines().map(String::from).collect()
+}
+
+/// Plays `script` to both of our libraries, which must do the same, and returns
+/// the transcript.
+fn ours(args: &[&str], script: &[String]) -> Vec<String> {
+    let [so3, so4] = [3, 4].map(|n| play(&built(&format!("libfuse3.so.{n}")), args, script));
+    compare(&so3, &so4);
+    so3
+}
+
+/// The same, and libfuse must do it too.
+fn same(args: &[&str], script: &[String]) -> Vec<String> {
+    let transcript = ours(args, script);
+    if let Some(stock) = stock() {
+        let theirs: Vec<_> =
+            play(&stock, args, script).into_iter().map(|line| our_minor(&line)).collect();
+        compare(&transcript, &theirs);
+    }
+    transcript
+}
+
+/// An answer to INIT has the library's own minor version, 45; libfuse 3.14.0 of
+/// Debian has 31.
+fn our_minor(line: &str) -> String {
+    line.replace("body=070000001f000000", "body=070000002d000000")
+}
+
+fn compare(one: &[String], other: &[String]) {
+    for (a, b) in one.iter().zip(other) {
+        assert_eq!(a, b, "\nin the transcript\n{}", one.join("\n"));
+    }
+    assert_eq!(one.len(), other.len(), "{}\n---\n{}", one.join("\n"), other.join("\n"));
+}
+
+/// A body: numbers in the machine's order, and names.
+#[derive(Default)]
+struct Body(Vec<u8>);
+
+impl Body {
+    fn u32(mut self, value: u32) -> Body {
+        self.0.extend(value.to_ne_bytes());
+        self
+    }
+
+    fn u64(mut self, value: u64) -> Body {
+        self.0.extend(value.to_ne_bytes());
+        self
+    }
+
+    fn zeros(mut self, count: usize) -> Body {
+        self.0.resize(self.0.len() + count, 0);
+        self
+    }
+
+    fn bytes(mut self, bytes: &[u8]) -> Body {
+        self.0.extend(bytes);
+        self
+    }
+
+    fn name(self, name: &str) -> Body {
+        self.bytes(name.as_bytes()).bytes(&[0])
+    }
+}
+
+fn body() -> Body {
+    Body::default()
+}
+
+fn request(opcode: u32, unique: u64, body: Body) -> String {
+    request_of(0, opcode, unique, body)
+}
+
+fn request_of(uid: u32, opcode: u32, unique: u64, body: Body) -> String {
+    let hex: String = body.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = if hex.is_empty() { "-" } else { &hex };
+    format!("{opcode} {unique} 1 {uid} {hex}")
+}
+
+fn reply(how: &str) -> String {
+    format!("reply {how}")
+}
+
+fn notify(what: &str) -> String {
+    format!("notify {what}")
+}
+
+/// All that a kernel of that version may offer, but for the second word.
+fn init(unique: u64, major: u32, minor: u32) -> String {
+    let flags = !(1 << 30);
+    request(26, unique, body().u32(major).u32(minor).u32(0x20000).u32(flags))
+}
+
+/// Every request in one form, with numbers that tell the fields apart.
+fn every_request() -> Vec<String> {
+    let fh = 0x77;
+    let owner = 0x99;
+    let lock = |kind: u32, flags: u32| {
+        body().u64(fh).u64(owner).u64(10).u64(i64::MAX as u64).u32(kind).u32(1234).u32(flags).u32(0)
+    };
+    let two = |a: &str, b: &str| body().name(a).name(b);
+    [
+        (1, body().name("looked-up")),
+        (3, body().u32(0).u32(0).u64(fh)),
+        (3, body().u32(1).u32(0).u64(fh)),
+        (
+            4,
+            body()
+                .u32(0xffff_ffff)
+                .u32(0)
+                .u64(fh)
+                .u64(100)
+                .u64(owner)
+                .u64(1)
+                .u64(2)
+                .u64(3)
+                .u32(4)
+                .u32(5)
+                .u32(6)
+                .u32(0o100_644)
+                .u32(0)
+                .u32(7)
+                .u32(8)
+                .u32(0),
+        ),
+        (5, body()),
+        (6, two("made", "target")),
+        (8, body().u32(0o20_600).u32(0x0010_3042).u32(0o22).u32(0).name("node")),
+        (9, body().u32(0o755).u32(0o27).name("directory")),
+        (10, body().name("gone")),
+        (11, body().name("gone-too")),
+        (12, body().u64(9).bytes(b"from\0to\0")),
+        (45, body().u64(9).u32(1).u32(0).bytes(b"from\0to\0")),
+        (13, body().u64(8).name("link")),
+        (14, body().u32(0o2).u32(0)),
+        (15, body().u64(fh).u64(4096).u32(512).u32(2).u64(owner).u32(0o100_000).u32(0)),
+        (16, body().u64(fh).u64(7).u32(4).u32(3).u64(owner).u32(0o1).u32(0).bytes(b"abcd")),
+        (17, body()),
+        (18, body().u64(fh).u32(2).u32(3).u64(owner)),
+        (20, body().u64(fh).u32(1).u32(0)),
+        (21, body().u32(3).u32(2).bytes(b"user.x\0abc")),
+        (22, body().u32(40).u32(0).name("user.x")),
+        (23, body().u32(0).u32(0)),
+        (24, body().name("user.x")),
+        (25, body().u64(fh).u32(0).u32(0).u64(owner)),
+        (27, body().u32(0o200_000).u32(0)),
+        (28, body().u64(fh).u64(0).u32(4096).u32(0).u64(0).u32(0).u32(0)),
+        (44, body().u64(fh).u64(3).u32(4096).u32(0).u64(0).u32(0).u32(0)),
+        (29, body().u64(fh).u32(0o200_000).u32(0).u64(0)),
+        (30, body().u64(fh).u32(0).u32(0)),
+        (31, lock(0, 0)),
+        (32, lock(1, 0)),
+        (33, lock(2, 0)),
+        (32, lock(1, 1)),
+        (33, lock(0, 1)),
+        (34, body().u32(5).u32(0)),
+        (35, body().u32(0o102).u32(0o640).u32(0o22).u32(0).name("created")),
+        (37, body().u64(11).u32(512).u32(0)),
+        (39, body().u64(fh).u32(0).u32(0x4004_6601).u64(0x1234).u32(3).u32(8).bytes(b"inp")),
+        (39, body().u64(fh).u32(1).u32(0x4004_6601).u64(0x1234).u32(0).u32(0)),
+        (39, body().u64(fh).u32(0x10).u32(7).u64(0).u32(0).u32(0)),
+        (40, body().u64(fh).u64(55).u32(0).u32(4)),
+        (40, body().u64(fh).u64(56).u32(1).u32(4)),
+        (43, body().u64(fh).u64(1).u64(2).u32(3).u32(0)),
+        (46, body().u64(fh).u64(5).u32(3).u32(0)),
+        (47, body().u64(fh).u64(1).u64(8).u64(0x78).u64(2).u64(3).u64(0)),
+        (99, body().zeros(16)),
+    ]
+    .into_iter()
+    .zip(5u64..)
+    .map(|((opcode, body), number)| request(opcode, 2 * number, body))
+    .collect()
+}
+
+fn count(transcript: &[String], part: &str) -> usize {
+    transcript.iter().filter(|line| line.contains(part)).count()
+}
+
+/// Section 6: what every operation is called with. 3.14.0 of Debian is right
+/// about the name of SETXATTR. One difference: attribute bits that libfuse
+/// 3.14.0 shows are those we show.
+#[test]
+fn every_operation_has_its_arguments() {
+    let mut script = vec![init(2, 7, 31)];
+    script.extend(every_request());
+    let transcript = same(&["all"], &script);
+    assert_eq!(count(&transcript, "error=-38"), 1, "only opcode 99 is unknown");
+    for line in [
+        "op setxattr ino=1 name=user.x value=abc flags=2",
+        "op rename ino=1 name=from newparent=9 newname=to flags=1",
+        "op getattr ino=1 fi=none",
+    ] {
+        assert_eq!(count(&transcript, line), 1, "{line}\n{}", transcript.join("\n"));
+    }
+    // The end of a lock that goes to the end of the file.
+    assert_eq!(count(&transcript, "start=10 len=0 lock_pid=1234"), 3, "{transcript:#?}");
+}
+
+/// Section 6: what is answered without a filesystem's help.
+#[test]
+fn requests_without_an_operation() {
+    let mut script = vec![init(2, 7, 31)];
+    script.extend(every_request());
+    script.push(request(2, 0, body().u64(3)));
+    script.push(request(42, 0, body().u32(2).u32(0).u64(5).u64(1).u64(6).u64(2)));
+    script.push(request(41, 200, body().zeros(40)));
+    let transcript = same(&["none"], &script);
+    // OPEN, STATFS, RELEASE, OPENDIR, RELEASEDIR and INIT succeed.
+    assert_eq!(count(&transcript, "error=0"), 6, "{transcript:#?}");
+    assert_eq!(count(&transcript, "op "), 0);
+}
+
+/// A batch becomes single forgets where that is all the filesystem has.
+#[test]
+fn forgets() {
+    let script = [
+        init(2, 7, 31),
+        request(2, 0, body().u64(3)),
+        request(42, 0, body().u32(2).u32(0).u64(5).u64(1).u64(6).u64(2)),
+    ];
+    let transcript = same(&["all"], &script);
+    for line in ["forget ino=1 nlookup=3", "forget ino=5 nlookup=1", "forget ino=6 nlookup=2"] {
+        assert_eq!(count(&transcript, line), 1, "{transcript:#?}");
+    }
+    assert_eq!(count(&transcript, "answer"), 1, "only INIT is answered");
+}
+
+/// Section 7: every answer, byte by byte.
+#[test]
+fn every_answer_has_its_bytes() {
+    let mut script = vec![init(2, 7, 31)];
+    let answers = [
+        "err 0",
+        "err 1",
+        "err 133",
+        "err 511",
+        "entry 0",
+        "entry 1",
+        "entry 2",
+        "entry 3",
+        "entry 4",
+        "negative 1",
+        "create 1",
+        "attr 0",
+        "attr 1",
+        "attr 2",
+        "attr 3",
+        "readlink",
+        "open",
+        "write 4096",
+        "buf 0",
+        "buf 6",
+        "data",
+        "iov",
+        "statfs",
+        "xattr 77",
+        "lock 0",
+        "lock 9",
+        "bmap 12345678901",
+        "ioctl 5",
+        "ioctl -1",
+        "ioctl_iov 6",
+        "ioctl_retry",
+        "poll 4",
+        "lseek 99",
+        "none",
+    ];
+    for (answer, number) in answers.iter().zip(5u64..) {
+        script.push(reply(answer));
+        // ioctl_retry needs an unrestricted IOCTL (CUSE); the rest does not care.
+        let ioctl = body().u64(1).u32(2).u32(7).u64(0).u32(0).u32(0);
+        script.push(request(39, 2 * number, ioctl));
+    }
+    let transcript = same(&["all"], &script);
+    assert_eq!(count(&transcript, "answer"), answers.len(), "INIT, and all but `none`");
+    // Two places to read from, one to write to: flags RETRY, 2 and 1, three iovecs.
+    let retry = "body=00000000040000000200000001000000\
+                 0010000000000000100000000000000000200000000000002000000000000000\
+                 00200000000000002000000000000000";
+    assert_eq!(count(&transcript, retry), 1, "{transcript:#?}");
+}
+
+/// Section 7: numbers that are no errors. 3.16 and later have a lower limit,
+/// see docs/compatibility.md.
+#[test]
+fn errors_that_are_none() {
+    let mut script = vec![init(2, 7, 31)];
+    for (value, number) in [-1, 1000, 5000].into_iter().zip(5u64..) {
+        script.push(reply(&format!("err {value}")));
+        script.push(request(1, 2 * number, body().name("x")));
+    }
+    let transcript = same(&["all"], &script);
+    assert_eq!(count(&transcript, "error=-34"), 3, "{transcript:#?}");
+}
+
+/// Section 5: requests before INIT, a second INIT, and CUSE's.
+#[test]
+fn init_comes_first_and_once() {
+    let script = [
+        request(1, 2, body().name("early")),
+        init(4, 7, 31),
+        init(6, 7, 31),
+        request(4096, 8, body().zeros(24)),
+        request(1, 10, body().name("now")),
+    ];
+    let transcript = same(&["all"], &script);
+    assert_eq!(count(&transcript, "error=-5"), 3, "{transcript:#?}");
+    assert_eq!(count(&transcript, "op lookup"), 1);
+}
+
+/// Section 5: versions. Our own minor is that of 3.18.
+#[test]
+fn versions_of_the_protocol() {
+    // Too old: the session is over. (libfuse 3.14 sends the error and stays.)
+    let transcript = ours(&["all"], &[init(2, 6, 31)]);
+    assert!(transcript.ends_with(&["exited".into()]), "{transcript:#?}");
+    assert_eq!(count(&transcript, "error=-71"), 1);
+    // Newer: told what we speak, asked again.
+    let transcript = same(&["all"], &[init(2, 8, 0), init(4, 7, 31)]);
+    assert_eq!(count(&transcript, "op init"), 1, "{transcript:#?}");
+    // Kernels of long ago get the short answers of their time.
+    for minor in [6, 11, 14, 17, 22, 23, 28] {
+        same(&["all"], &[init(2, 7, minor), request(5, 4, body())]);
+    }
+}
+
+/// Section 5: what is agreed with a kernel that offers one thing only.
+#[test]
+fn every_offer_alone() {
+    for bit in (0..30).filter(|bit| ![18, 19, 25].contains(bit)) {
+        let offer = body().u32(7).u32(31).u32(0x20000).u32(1 << bit);
+        same(&["all"], &[request(26, 2, offer)]);
+        let offer = body().u32(7).u32(31).u32(0x20000).u32(1 << bit);
+        same(&["none"], &[request(26, 2, offer)]);
+    }
+    // PARALLEL_DIROPS and HANDLE_KILLPRIV were wanted and never said up to
+    // 3.16; now they are wanted only by who says so. Bit 25 is SUBMOUNTS.
+    for bit in [18, 19] {
+        let offer = body().u32(7).u32(31).u32(0x20000).u32(1 << bit);
+        let transcript = ours(&["all"], &[request(26, 2, offer)]);
+        assert_eq!(count(&transcript, "error=0"), 1, "{transcript:#?}");
+    }
+}
+
+/// Section 4: a mismatch between the option and init() ends the session.
+#[test]
+fn max_read_must_be_init_s() {
+    let transcript = same(&["all", "-omax_read=4096"], &[init(2, 7, 31)]);
+    assert_eq!(count(&transcript, "error=-71"), 1, "{transcript:#?}");
+    assert_eq!(count(&transcript, "op destroy"), 1, "what init() made is given back");
+}
+
+/// Section 6: `allow_root` comes before everything.
+#[test]
+fn allow_root_refuses_others() {
+    let mut script = vec![init(2, 7, 31)];
+    for (opcode, number) in [1, 3, 14, 15, 16, 18, 20, 25, 28, 29, 30, 44].into_iter().zip(5u64..) {
+        let size = if opcode == 1 { 2 } else { 64 };
+        script.push(request_of(1000, opcode, 2 * number, body().zeros(size)));
+    }
+    let transcript = same(&["all", "-oallow_root"], &script);
+    // LOOKUP, GETATTR, OPEN and FLUSH.
+    assert_eq!(count(&transcript, "error=-13"), 4, "{transcript:#?}");
+}
+
+/// Section 8: the interrupt of a request that is yet to come.
+///
+/// libfuse sends it back with EAGAIN at the next request that is another one;
+/// we remember it, see docs/compatibility.md.
+#[test]
+fn an_interrupt_before_its_request() {
+    let interrupt = |unique, of| request(36, unique, body().u64(of));
+    let script = [
+        init(2, 7, 31),
+        interrupt(21, 20),
+        reply("interrupt"),
+        request(1, 20, body().name("interrupted")),
+        reply("interrupt"),
+        request(1, 22, body().name("not-interrupted")),
+    ];
+    let transcript = same(&["all"], &script);
+    assert_eq!(count(&transcript, "interrupted: 1"), 1, "{transcript:#?}");
+    assert_eq!(count(&transcript, "unique=20 error=-4"), 1);
+    assert_eq!(count(&transcript, "unique=22 error=0"), 1);
+    let script = [
+        init(2, 7, 31),
+        interrupt(31, 30),
+        request(1, 32, body().name("another")),
+        reply("interrupt"),
+        request(1, 30, body().name("interrupted")),
+    ];
+    let transcript = ours(&["all"], &script);
+    assert_eq!(count(&transcript, "answer unique=31"), 0, "{transcript:#?}");
+    assert_eq!(count(&transcript, "unique=30 error=-4"), 1, "{transcript:#?}");
+}
+
+const NOTIFICATIONS: &[&str] =
+    &["inval_inode", "inval_entry", "delete", "store", "retrieve", "no_session", "no_poll"];
+
+fn notifications(minor: u32) -> Vec<String> {
+    let poll = request(40, 10, body().u64(1).u64(55).u32(1).u32(4));
+    let mut script = vec![init(2, 7, minor), poll, notify("poll")];
+    script.extend(NOTIFICATIONS.iter().map(|name| notify(name)));
+    script
+}
+
+/// Section 9: every notification's bytes, and the kernels that have none.
+#[test]
+fn every_notification_has_its_bytes() {
+    let transcript = same(&["all"], &notifications(31));
+    assert_eq!(count(&transcript, "answer unique=0"), 6, "{transcript:#?}");
+    for (minor, missing) in [(11, 5), (12, 3), (15, 1), (18, 0)] {
+        let transcript = same(&["all"], &notifications(minor));
+        assert_eq!(count(&transcript, "notified -38"), missing, "{minor}: {transcript:#?}");
+    }
+}
+
+/// Section 9: no session yet. Up to 3.17 what is sent before INIT was sent.
+#[test]
+fn notifications_before_init() {
+    let script: Vec<_> = NOTIFICATIONS[..5].iter().map(|name| notify(name)).collect();
+    let transcript = ours(&["all"], &script);
+    assert_eq!(count(&transcript, "notified -107"), 5, "{transcript:#?}");
+}
+
+/// Section 9: the answer to a retrieval finds its cookie, once.
+#[test]
+fn a_retrieval_and_its_answer() {
+    let data =
+        |size: u32, bytes: &[u8]| body().u64(0).u64(8).u32(size).u32(0).u64(0).u64(0).bytes(bytes);
+    let script = [
+        init(2, 7, 31),
+        notify("retrieve"),
+        request(41, 0, data(4, b"data")),
+        request(41, 0, data(4, b"data")),
+    ];
+    let transcript = same(&["all"], &script);
+    let line = "op retrieve_reply cookie=0x77 ino=1 off=8 size=4 data=data";
+    assert_eq!(count(&transcript, line), 1, "{transcript:#?}");
+}
+
+/// Section 5, since 3.17: after DESTROY nothing is served until another INIT.
+#[test]
+fn after_destroy() {
+    let script = [
+        init(2, 7, 31),
+        request(38, 4, body()),
+        request(1, 6, body().name("late")),
+        init(8, 7, 31),
+        request(1, 10, body().name("again")),
+    ];
+    let transcript = ours(&["all"], &script);
+    assert_eq!(count(&transcript, "unique=6 error=-5"), 1, "{transcript:#?}");
+    assert_eq!(count(&transcript, "op lookup"), 1, "{transcript:#?}");
+}
