@@ -66,6 +66,11 @@ impl Mount {
     pub fn mountpoint(&self) -> &CStr {
         &self.mountpoint
     }
+
+    /// With `auto_unmount`, the descriptor whose last copy keeps the mount.
+    pub fn lifeline(&self) -> Option<RawFd> {
+        self.watcher.as_ref()?.socket()
+    }
 }
 
 /// Mounts a filesystem with `options` at `mountpoint`, or takes the descriptor

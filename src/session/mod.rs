@@ -230,6 +230,11 @@ impl Session {
         mounted.as_ref()?.mount.as_ref().map(|mount| mount.mountpoint().to_owned())
     }
 
+    /// See [`mount::Mount::lifeline`].
+    pub fn lifeline(&self) -> Option<RawFd> {
+        self.mounted.lock().as_ref()?.mount.as_ref()?.lifeline()
+    }
+
     /// Unmounts and closes the descriptor. A second call does nothing.
     pub fn unmount(&self) {
         if self.shape().is_none() {
