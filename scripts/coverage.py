@@ -48,7 +48,8 @@ ONE_TRANSPORT = {
 MACROS = {"fuse_session_new_fn": "fuse_session_new"}
 # Called in guests, in other processes or under other environments, which leave
 # no record of a mount: the sources have to do.
-NO_RECORD = re.compile(r"cuse_|ringfuse_|fuse_daemonize_early|fuse_passthrough_")
+NO_RECORD = re.compile(r"cuse_|ringfuse_|fuse_daemonize_early|fuse_passthrough_|"
+                       r"fuse_log|fuse_set_log_func")
 
 
 def read(path):
@@ -212,6 +213,29 @@ class Sources:
                 if any(word.search(s) for s in re.findall(r'"(?:\\.|[^"\\])*"', text))}
 
 
+def behaviours():
+    """What docs/behaviours.md names and nobody has."""
+    page = read(TOP / "docs/behaviours.md")
+    compatibility = read(TOP / "docs/compatibility.md")
+    for line in page.splitlines():
+        if not line.startswith("| ") or line.startswith(("| behaviour", "|--")):
+            continue
+        cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
+        names = re.findall(r"`((?:\w+::)+\w+)`", cells[-1])
+        lines = re.findall(r"compatibility: ([^;|]+)", cells[-1])
+        if not names and not lines:
+            yield f"docs/behaviours.md: nothing for: {cells[0]}"
+        for name in names:
+            *suite, test = name.split("::")
+            source = TOP / ("src/mount/tests.rs" if suite == ["mount", "tests"]
+                            else f"tests/{suite[0]}.rs")
+            if not source.exists() or not re.search(r"fn %s\b" % test, read(source)):
+                yield f"docs/behaviours.md: there is no test {name}"
+        for topic in lines:
+            if topic.strip() not in compatibility:
+                yield f"docs/behaviours.md: docs/compatibility.md has no '{topic.strip()}'"
+
+
 class Records:
     """What was seen at run time: {thing: {transport: tests}}"""
 
@@ -289,13 +313,11 @@ def main():
         for name in sorted(declared(header) - functions):
             functions.add(name)
             tests = sources.callers(MACROS.get(name, name))
-            # Only what programs in C call leaves a record.
-            from_c = any(re.search(r"\b%s\s*\(" % name, text)
-                         for source, text in sources.c_code.items()
-                         if source.startswith(("tests/fs", "examples-c")))
-            exported_name = name in forms
+            # What only filesystems on mounts call must leave a record there.
+            in_process = any(re.search(r"\b%s\s*\(" % name, text)
+                             for text in sources.rust_code.values())
             table.line(name, tests, records and records.calls.get(name),
-                       from_c and exported_name)
+                       name in forms and not in_process)
     table.title("Forms of exported names")
     for name in sorted(forms):
         if len(forms[name]) > 1 or name not in functions:
@@ -309,6 +331,7 @@ def main():
         for name in operations(header):
             seen = records.ops.get(name) if records and not prefix else None
             table.line(prefix + name, sources.implementers(name, struct), seen, not prefix)
+    table.problems += behaviours()
     table.title("Options")
     for name in sorted(options()):
         table.line(name, sources.users(name), records and records.opts.get(name), False)

@@ -37,14 +37,18 @@ fn stock() -> Option<PathBuf> {
     }
 }
 
+/// Variables for init(), see mock_ll.c.
+type Env<'a> = &'a [(&'a str, &'a str)];
+
 /// The transcript of a script.
-fn play(library: &Path, args: &[&str], script: &[String]) -> Vec<String> {
+fn play(library: &Path, args: &[&str], env: Env, script: &[String]) -> Vec<String> {
     let mut child = Command::new("timeout")
         .args(["-s", "KILL", "20"])
         .arg(built("tests/fs/mock_ll"))
         .arg(library)
         .args(args)
         .env("RINGFUSE_TRANSPORT", "dev")
+        .envs(env.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -60,17 +64,25 @@ fn play(library: &Path, args: &[&str], script: &[String]) -> Vec<String> {
 /// Plays `script` to both of our libraries, which must do the same, and returns
 /// the transcript.
 fn ours(args: &[&str], script: &[String]) -> Vec<String> {
-    let [so3, so4] = [3, 4].map(|n| play(&built(&format!("libfuse3.so.{n}")), args, script));
+    ours_with(&[], args, script)
+}
+
+fn ours_with(env: Env, args: &[&str], script: &[String]) -> Vec<String> {
+    let [so3, so4] = [3, 4].map(|n| play(&built(&format!("libfuse3.so.{n}")), args, env, script));
     compare(&so3, &so4);
     so3
 }
 
 /// The same, and libfuse must do it too.
 fn same(args: &[&str], script: &[String]) -> Vec<String> {
-    let transcript = ours(args, script);
+    same_with(&[], args, script)
+}
+
+fn same_with(env: Env, args: &[&str], script: &[String]) -> Vec<String> {
+    let transcript = ours_with(env, args, script);
     if let Some(stock) = stock() {
         let theirs: Vec<_> =
-            play(&stock, args, script).into_iter().map(|line| our_minor(&line)).collect();
+            play(&stock, args, env, script).into_iter().map(|line| our_minor(&line)).collect();
         compare(&transcript, &theirs);
     }
     transcript
@@ -508,4 +520,69 @@ fn after_destroy() {
     let transcript = ours(&["all"], &script);
     assert_eq!(count(&transcript, "unique=6 error=-5"), 1, "{transcript:#?}");
     assert_eq!(count(&transcript, "op lookup"), 1, "{transcript:#?}");
+}
+
+/// Section 5: the limits of background requests, as init() leaves them.
+#[test]
+fn background_limits_are_kept_within_their_words() {
+    for (most, threshold) in [("70000", "0"), ("16", "20"), ("16", "0"), ("0", "9"), ("8", "3")] {
+        let env = [("MOCK_MAX_BACKGROUND", most), ("MOCK_CONGESTION_THRESHOLD", threshold)];
+        same_with(&env, &["all"], &[init(2, 7, 31)]);
+    }
+}
+
+/// Section 5: to want what the kernel has not ends the session.
+#[test]
+fn wanting_too_much() {
+    let env = [("MOCK_WANT", "0x80000000")];
+    let transcript = same_with(&env, &["all"], &[init(2, 7, 31)]);
+    assert_eq!(count(&transcript, "error=-71"), 1, "{transcript:#?}");
+    assert_eq!(count(&transcript, "exited"), 1, "{transcript:#?}");
+}
+
+/// Section 5, since 3.17: a program with its own loop has its buffers already.
+/// Up to 3.16 the larger size was said, and reading failed.
+#[test]
+fn a_larger_max_write_in_a_loop_of_its_own() {
+    let smaller = [("MOCK_MAX_WRITE", "0x20000")];
+    same_with(&smaller, &["all"], &[init(2, 7, 31)]);
+    let larger = [("MOCK_MAX_WRITE", "0x400000")];
+    let transcript = ours_with(&larger, &["all"], &[init(2, 7, 31)]);
+    // max_write is at byte 20 of the answer: one mebibyte.
+    let answer = transcript.iter().find(|line| line.contains("answer unique=2")).expect("INIT");
+    let body = answer.split("body=").nth(1).expect("a body");
+    assert_eq!(&body[40..48], "00001000", "{answer}");
+}
+
+/// Section 8, since 3.17: a filesystem without interrupts says so once.
+#[test]
+fn no_interrupts() {
+    let script = [init(2, 7, 31), request(36, 5, body().u64(4))];
+    let transcript = ours_with(&[("MOCK_NO_INTERRUPT", "1")], &["all"], &script);
+    assert_eq!(count(&transcript, "unique=5 error=-38"), 1, "{transcript:#?}");
+}
+
+/// Section 9, since 3.16: only for kernels that know it.
+#[test]
+fn expiring_entries() {
+    let transcript = ours(&["all"], &[init(2, 7, 31), notify("expire_entry")]);
+    assert_eq!(count(&transcript, "notified -38"), 1, "{transcript:#?}");
+    let transcript = ours(&["all"], &[init(2, 7, 38), notify("expire_entry")]);
+    let sent = "answer unique=0 error=3 body=010000000000000004000000010000006e616d6500";
+    assert_eq!(count(&transcript, sent), 1, "{transcript:#?}");
+}
+
+/// Section 10: what a loop returns. libfuse 3.14 takes back that the session
+/// has exited; since 3.18 that is fuse_session_reset's.
+#[test]
+fn what_a_loop_returns() {
+    let script = ["loop -".into(), "loop 0102".into()];
+    let transcript = same(&["all"], &script[..1]);
+    assert_eq!(count(&transcript, "loop -11"), 1, "{transcript:#?}");
+    let transcript = same(&["all"], &script[1..]);
+    assert_eq!(count(&transcript, "loop -5"), 1, "{transcript:#?}");
+    let script = ["exit", "loop -", "exit", "reset", "loop -"].map(String::from);
+    let transcript = ours(&["all"], &script);
+    assert_eq!(count(&transcript, "loop 0"), 1, "{transcript:#?}");
+    assert_eq!(count(&transcript, "loop -11"), 1, "{transcript:#?}");
 }

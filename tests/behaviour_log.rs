@@ -73,3 +73,8 @@ fn the_system_s_log() {
     log.set_nonblocking(true).expect("nonblocking");
     assert!(log.recv(&mut [0; 64]).is_err(), "a message after fuse_log_close_syslog()");
 }
+
+#[test]
+fn mounting_opens_the_standard_descriptors() {
+    checked(Command::new(log_ll()).arg("closed").output().expect("log_ll"));
+}

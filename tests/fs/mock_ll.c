@@ -13,6 +13,11 @@
  *                                   last retrieval
  *     notify NAME                   calls fuse_lowlevel_notify_NAME
  *     reply NAME [NUMBER]           how the next request is answered
+ *     loop HEX                      sends HEX ("-": nothing), and runs
+ *                                   fuse_session_loop over a socket that does
+ *                                   not block
+ *     exit, reset                   fuse_session_exit and _reset
+ * The environment: MOCK_MAX_WRITE and others change what init() was given.
  */
 #define _GNU_SOURCE
 #define FUSE_USE_VERSION 312
@@ -156,8 +161,21 @@ static const char *info(const struct fuse_file_info *fi)
 #define REQ fuse_req_t req, fuse_ino_t ino
 #define FI struct fuse_file_info *fi
 
+/* What the environment has init() put into a field. */
+static void set(const char *name, uint32_t *field)
+{
+	if (getenv(name))
+		*field = strtoul(getenv(name), NULL, 0);
+}
+
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
+	set("MOCK_MAX_WRITE", &conn->max_write);
+	set("MOCK_MAX_BACKGROUND", &conn->max_background);
+	set("MOCK_CONGESTION_THRESHOLD", &conn->congestion_threshold);
+	set("MOCK_WANT", &conn->want);
+	if (getenv("MOCK_NO_INTERRUPT"))
+		conn->no_interrupt = 1;
 	SAY("init userdata=%d proto=%u.%u max_write=%x max_readahead=%x", userdata == &number,
 	    conn->proto_major, conn->proto_minor, conn->max_write, conn->max_readahead);
 }
@@ -311,6 +329,22 @@ static void request(unsigned int opcode, unsigned long unique, unsigned long nod
 		printf("exited\n");
 }
 
+static void loop(const char *hex)
+{
+	unsigned char message[256];
+	size_t size = 0;
+	int fd = F(fuse_session_fd)(session);
+
+	for (; hex[0] && hex[1] && hex[0] != '-' && size < sizeof(message); hex += 2)
+		sscanf(hex, "%2hhx", &message[size++]);
+	if (size && send(kernel, message, size, 0) != (ssize_t)size)
+		exit(4);
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	printf("loop %d\n", F(fuse_session_loop)(session));
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+	answers();
+}
+
 static int notify(const char *name)
 {
 	struct fuse_bufvec data = FUSE_BUFVEC_INIT(5);
@@ -326,6 +360,8 @@ static int notify(const char *name)
 		return F(fuse_lowlevel_notify_store)(session, 2, 7, &data, 0);
 	if (strcmp(name, "retrieve") == 0)
 		return F(fuse_lowlevel_notify_retrieve)(session, 2, 9, 8, (void *)0x77);
+	if (strcmp(name, "expire_entry") == 0)
+		return F(fuse_lowlevel_notify_expire_entry)(session, 1, "name", 4);
 	if (strcmp(name, "no_session") == 0)
 		return F(fuse_lowlevel_notify_inval_inode)(NULL, 2, 3, 4);
 	if (strcmp(name, "no_poll") == 0)
@@ -373,6 +409,14 @@ int main(int argc, char **argv)
 
 			printf("notified %d\n", res);
 			answers();
+		} else if (sscanf(line, "loop %s", hex) == 1) {
+			loop(hex);
+		} else if (strcmp(line, "exit\n") == 0) {
+			F(fuse_session_exit)(session);
+			printf("exited %d\n", F(fuse_session_exited)(session) != 0);
+		} else if (strcmp(line, "reset\n") == 0) {
+			F(fuse_session_reset)(session);
+			printf("exited %d\n", F(fuse_session_exited)(session) != 0);
 		} else {
 			number = 0;
 			if (sscanf(line, "reply %31s %ld", how, &number) < 1)

@@ -102,7 +102,9 @@ impl Server {
 
     fn start(self, on: Transport) -> Mount {
         let (mut command, dir) = self.command(&["-f"]);
-        let record = Record::begin(&mut command, &self.program, on);
+        // A wrapper may limit descriptors, of which a record takes one.
+        let record =
+            self.wrapper.is_empty().then(|| Record::begin(&mut command, &self.program, on));
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -115,7 +117,7 @@ impl Server {
         let control = Control { input: child.stdin.take().expect("piped"), answers };
         let pid = child.id();
         let mut mount = Mount::new(dir, pid, on, Some(child), Some(control), events);
-        mount.record = record;
+        mount.record = record.flatten();
         mount
     }
 
