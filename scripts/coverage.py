@@ -40,10 +40,13 @@ ONE_TRANSPORT = {
     "fuse_session_custom_io_30": "the program's functions are the transport",
     "fuse_session_custom_io_317": "the program's functions are the transport",
     "fuse_req_get_payload": "only rings have payloads",
+    "max_idle_threads": "is about the threads that read /dev/fuse",
     "no_io_uring": "forbids rings",
     "io_uring": "asks for rings",
     "io_uring_q_depth": "is about rings",
 }
+# Options after which a program does not mount.
+NO_MOUNT = {"-h", "--help", "-V", "--version"}
 # Inline functions behind a macro that programs call.
 MACROS = {"fuse_session_new_fn": "fuse_session_new"}
 # Called in guests, in other processes or under other environments, which leave
@@ -120,6 +123,11 @@ def options():
     return found
 
 
+def called(text):
+    """What is called in `text`, or named as a function of `src/ffi`."""
+    return set(re.findall(r"(\w+)\s*\(", text)) | set(re.findall(r"ffi::(?:\w+::)+(\w+)", text))
+
+
 def title(test):
     """tests/a.rs: a; tests/a/b.rs: a"""
     path = pathlib.Path(test)
@@ -140,6 +148,10 @@ class Sources:
         self.rust_text = {n: code(t, strings=True) for n, t in self.rust.items()}
         self.c_code = {n: code(t) for n, t in self.c.items()}
         self.c_text = {n: code(t, strings=True) for n, t in self.c.items()}
+        self.rust_calls = {n: called(t) for n, t in self.rust_code.items()}
+        self.c_calls = {n: called(t) for n, t in self.c_code.items()}
+        self.rust_strings = {n: re.findall(r'"(?:\\.|[^"\\])*"', t)
+                             for n, t in self.rust_text.items()}
         self.programs = self.built_from()
 
     def built_from(self):
@@ -171,18 +183,11 @@ class Sources:
         return started
 
     def callers(self, function):
-        tests = set()
-        call = re.compile(r"(?<![\w])%s\s*\(" % re.escape(function))
-        pointer = re.compile(r"ffi::(?:\w+::)+%s\b" % re.escape(function))
-        lookup = re.compile(r'"%s@' % re.escape(function))
-        for test, text in self.rust_code.items():
-            if call.search(text) or pointer.search(text):
-                tests.add(test)
-        for test, text in self.rust_text.items():
-            if lookup.search(text):
-                tests.add(test)
-        for source, text in self.c_code.items():
-            if call.search(text) or lookup.search(self.c_text[source]):
+        lookup = f'"{function}@'
+        tests = {t for t, names in self.rust_calls.items() if function in names}
+        tests |= {t for t, text in self.rust_text.items() if lookup in text}
+        for source, names in self.c_calls.items():
+            if function in names or lookup in self.c_text[source]:
                 tests |= self.programs[source]
         return tests
 
@@ -208,9 +213,10 @@ class Sources:
     def users(self, option):
         """Tests that name the option where options stand: as a text of its own,
         or with a value."""
-        word = re.compile(r'["\', ]%s(?:=[^"]*)?["\',]' % re.escape(option))
-        return {t for t, text in self.rust_text.items()
-                if any(word.search(s) for s in re.findall(r'"(?:\\.|[^"\\])*"', text))}
+        tail = r"\w+" if option.endswith("-") else ""  # x-...
+        word = re.compile(r'["\', ]%s%s(?:=[^"]*)?["\',]' % (re.escape(option), tail))
+        return {t for t, strings in self.rust_strings.items()
+                if any(option in s and word.search(s) for s in strings)}
 
 
 def behaviours():
@@ -262,8 +268,8 @@ class Records:
                 elif kind == "arg":
                     words = value.split(",") if before == "-o" else [value]
                     for word in words:
-                        self.opts[word.split("=")[0]][transport].add(test)
-                        self.opts[word][transport].add(test)
+                        for name in {word, word.split("=")[0], re.sub(r"^x-.*", "x-", word)}:
+                            self.opts[name][transport].add(test)
                     before = value
 
 
@@ -314,8 +320,7 @@ def main():
             functions.add(name)
             tests = sources.callers(MACROS.get(name, name))
             # What only filesystems on mounts call must leave a record there.
-            in_process = any(re.search(r"\b%s\s*\(" % name, text)
-                             for text in sources.rust_code.values())
+            in_process = any(name in names for names in sources.rust_calls.values())
             table.line(name, tests, records and records.calls.get(name),
                        name in forms and not in_process)
     table.title("Forms of exported names")
@@ -334,7 +339,8 @@ def main():
     table.problems += behaviours()
     table.title("Options")
     for name in sorted(options()):
-        table.line(name, sources.users(name), records and records.opts.get(name), False)
+        table.line(name, sources.users(name), records and records.opts.get(name),
+                   name not in NO_MOUNT)
 
     for problem in table.problems:
         print(f"coverage: {problem}", file=sys.stderr)

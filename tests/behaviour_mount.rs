@@ -187,6 +187,18 @@ each_transport! {
         assert!(text_of(&fs).starts_with("uring="));
     }
 
+    /// Every request and answer is told, whichever way that was asked for.
+    fn debugging(on) {
+        for server in [about(&["debug"]), about(&[]).arg("-d"), about(&[]).arg("--debug")] {
+            let fs = server.mount(on);
+            assert!(text_of(&fs).starts_with("uring="));
+            let log = fs.log();
+            for told in ["FUSE library version", "INIT: kernel 7.", "Lookup", "Read,"] {
+                assert!(log.contains(told), "no {told} in:\n{log}");
+            }
+        }
+    }
+
     fn about_the_request(on) {
         let fs = about(&[]).mount(on);
         let (uring, payload, transport) = match on {

@@ -1,12 +1,14 @@
 //! `fuse_session_new` and what needs no mount, in this process, beside an
 //! installed libfuse3.
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, missing_docs)]
+// Each pointer's type stands at the field it goes to.
+#![allow(clippy::missing_transmute_annotations, clippy::type_complexity)]
 
 mod api_support;
 
 use api_support::{load_stock, logged, Command, Stock};
 use libc::{c_char, c_int, c_void, stat64};
-use ringfuse::abi::public::{Args, CustomIo, EntryParam, LowlevelOps};
+use ringfuse::abi::public::{Args, CustomIo, EntryParam, LoopConfig, LowlevelOps};
 use ringfuse::ffi;
 use std::ffi::CStr;
 use std::mem::{offset_of, size_of, zeroed};
@@ -20,6 +22,7 @@ struct Api {
     new: New,
     fd: unsafe extern "C" fn(Session) -> c_int,
     destroy: unsafe extern "C" fn(Session),
+    loop_mt: unsafe extern "C" fn(Session, *const LoopConfig) -> c_int,
     custom_io: unsafe extern "C" fn(Session, *const CustomIo, c_int) -> c_int,
     add: unsafe extern "C" fn(
         *mut c_void,
@@ -48,6 +51,7 @@ fn ours() -> Api {
             new: std::mem::transmute::<*const (), New>(fuse_session_new as *const ()),
             fd: std::mem::transmute(fuse_session_fd as *const ()),
             destroy: std::mem::transmute(fuse_session_destroy as *const ()),
+            loop_mt: std::mem::transmute(fuse_session_loop_mt_312 as *const ()),
             custom_io: std::mem::transmute(fuse_session_custom_io_30 as *const ()),
             add: std::mem::transmute(fuse_add_direntry as *const ()),
             add_plus: std::mem::transmute(fuse_add_direntry_plus as *const ()),
@@ -60,6 +64,7 @@ fn theirs(stock: &Stock) -> Api {
         new: stock.function(c"fuse_session_new", c"FUSE_3.0"),
         fd: stock.function(c"fuse_session_fd", c"FUSE_3.0"),
         destroy: stock.function(c"fuse_session_destroy", c"FUSE_3.0"),
+        loop_mt: stock.function(c"fuse_session_loop_mt", c"FUSE_3.12"),
         custom_io: stock.function(c"fuse_session_custom_io", c"FUSE_3.0"),
         add: stock.function(c"fuse_add_direntry", c"FUSE_3.0"),
         add_plus: stock.function(c"fuse_add_direntry_plus", c"FUSE_3.0"),
@@ -227,6 +232,21 @@ fn directory_entries() {
                     assert!((size, bytes) == build(stock, plus, &name, room), "{length} {plus}");
                 }
             }
+        }
+    }
+}
+
+/// A configuration is made by the library, or it is none.
+#[test]
+fn a_configuration_of_another_origin() {
+    let stock = load_stock("a_configuration_of_another_origin").map(|stock| theirs(&stock));
+    for api in [Some(ours()), stock].into_iter().flatten() {
+        let mut command = Command::new(&["fs"]);
+        let config = LoopConfig { version_id: 0, ..LoopConfig::default() };
+        unsafe {
+            let session = (api.new)(&mut command.args, &table(), OPS, null_mut());
+            assert_eq!((api.loop_mt)(session, &config), -libc::EINVAL);
+            (api.destroy)(session);
         }
     }
 }

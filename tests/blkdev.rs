@@ -46,7 +46,7 @@ impl Drop for LoopDevice {
 
 fn mount(device: &LoopDevice, on: Transport) -> Mount {
     let fsname = format!("fsname={}", device.path);
-    Server::new("trace_ll").option("blkdev").option(&fsname).mount(on)
+    Server::new("trace_ll").option("blkdev").option("blksize=512").option(&fsname).mount(on)
 }
 
 each_transport! {
