@@ -24,8 +24,9 @@ import sys
 TOP = pathlib.Path(__file__).resolve().parent.parent
 
 # The path-based API (fuse.h) joins when it is there: one more name.
-HEADERS = ["fuse_lowlevel.h", "fuse_common.h", "fuse_opt.h", "fuse_log.h",
-           "cuse_lowlevel.h", "ringfuse.h"]
+HEADERS = [name for name in ("fuse_lowlevel.h", "fuse_common.h", "fuse_opt.h", "fuse_log.h",
+                             "fuse_daemonize.h", "cuse_lowlevel.h", "ringfuse.h")
+           if (TOP / "include" / name).exists()]
 # Names of exported functions that belong to fuse.h, by their first letters.
 OTHER_API = r"_?fuse_(new|main|fs|lib|loop_mt|mount|unmount|destroy|exit|loop|" \
     r"get_context|get_session|getgroups|interrupted|invalidate_path|clean_cache|" \
@@ -92,13 +93,15 @@ def declared(header):
 
 
 def exported():
-    """{name: [version nodes]} of both libraries, without fuse.h's."""
-    forms = collections.defaultdict(set)
+    """{name: {version node: whether it is the default somewhere}} of both
+    libraries, without fuse.h's."""
+    forms = collections.defaultdict(dict)
     for table in ("so3.txt", "so4.txt"):
         for line in read(TOP / "tests/symbols" / table).splitlines():
-            match = re.match(r"(\w+)@@?(\S+)$", line)
+            match = re.match(r"(\w+)@(@?)([^@\s]+)$", line)
             if match and not re.match(OTHER_API + r"(_|$)", match.group(1)):
-                forms[match.group(1)].add(match.group(2))
+                nodes = forms[match.group(1)]
+                nodes[match.group(3)] = nodes.get(match.group(3), False) or bool(match.group(2))
     return forms
 
 
@@ -183,19 +186,22 @@ class Sources:
         return started
 
     def callers(self, function):
-        lookup = f'"{function}@'
+        # Found by name and version: "NAME@NODE", or in C "NAME", "NODE".
+        lookup = re.compile(r'"%s(?:@|",\s*"[A-Z])' % function)
         tests = {t for t, names in self.rust_calls.items() if function in names}
-        tests |= {t for t, text in self.rust_text.items() if lookup in text}
+        tests |= {t for t, text in self.rust_text.items() if f'"{function}@' in text}
         for source, names in self.c_calls.items():
-            if function in names or lookup in self.c_text[source]:
+            if function in names or \
+                    (function in self.c_text[source] and lookup.search(self.c_text[source])):
                 tests |= self.programs[source]
         return tests
 
     def form(self, name, node):
         versioned = f'"{name}@{node}"'
+        pair = re.compile(r'"%s",\s*"%s"' % (name, re.escape(node)))
         tests = {t for t, text in self.rust_text.items() if versioned in text}
         for source, text in self.c_text.items():
-            if versioned in text:
+            if versioned in text or (name in text and pair.search(text)):
                 tests |= self.programs[source]
         return tests
 
@@ -325,11 +331,15 @@ def main():
                        name in forms and not in_process)
     table.title("Forms of exported names")
     for name in sorted(forms):
-        if len(forms[name]) > 1 or name not in functions:
-            for node in sorted(forms[name]):
-                versioned = f"{name}@{node}"
-                table.line(versioned, sources.form(name, node),
-                           records and records.calls.get(versioned), bool(records))
+        # Programs of today call the default form of what a header declares.
+        for node, default in sorted(forms[name].items()):
+            if default and name in functions and len(forms[name]) == 1:
+                continue
+            versioned = f"{name}@{node}"
+            tests = sources.form(name, node)
+            if default and name not in functions:  # no header of ours has it
+                tests |= sources.callers(name)
+            table.line(versioned, tests, records and records.calls.get(versioned), True)
     for header, struct in TABLES.items():
         table.title(f"Operations of struct {struct}")
         prefix = "" if struct == "fuse_lowlevel_ops" else "cuse: "
