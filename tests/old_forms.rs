@@ -180,6 +180,12 @@ each_transport! {
         serves(on, &OURS, &[], |fs| assert_eq!(fs.command("expire4 file"), 0));
     }
 
+    /// Buffers were 40 bytes apart up to 3.16.
+    fn buffer_vectors(on) {
+        serves(on, &ONLY_SO3, &[("OLD_DATA", "1"), ("OLD_BUF", "40")], nothing_more);
+        serves(on, &ONLY_SO4, &[("OLD_DATA", "1"), ("OLD_BUF", "48")], nothing_more);
+    }
+
     /// The bit of noflush is another one from 3.14.1 to 3.16.
     fn file_information(on) {
         let unflushed = |fs: &Mount| {
