@@ -4,249 +4,14 @@
 //! is said at each script.
 #![allow(missing_docs)]
 
+#[path = "behaviour/script.rs"]
+mod script;
 mod support;
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use script::*;
 
-use support::skip;
-
-const STOCK: &str = "/usr/lib/x86_64-linux-gnu/libfuse3.so.3";
-
-fn built(name: &str) -> PathBuf {
-    std::env::var_os("RINGFUSE_TEST_BUILD")
-        .map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("build"),
-            |fs| Path::new(&fs).join("../.."),
-        )
-        .join(name)
-}
-
-/// The installed library, unless it is ours or of another release.
-fn stock() -> Option<PathBuf> {
-    let has = |bytes: &[u8], text: &[u8]| bytes.windows(text.len()).any(|part| part == text);
-    match std::fs::read(STOCK) {
-        Ok(bytes) if !has(&bytes, b"ringfuse_version") && has(&bytes, b"3.14") => {
-            Some(STOCK.into())
-        }
-        _ => {
-            skip(&format!("the comparison with libfuse 3.14: {STOCK} is not that"));
-            None
-        }
-    }
-}
-
-/// Variables for init(), see mock_ll.c.
-type Env<'a> = &'a [(&'a str, &'a str)];
-
-/// The transcript of a script.
-fn play(library: &Path, args: &[&str], env: Env, script: &[String]) -> Vec<String> {
-    let mut child = Command::new("timeout")
-        .args(["-s", "KILL", "20"])
-        .arg(built("tests/fs/mock_ll"))
-        .arg(library)
-        .args(args)
-        .env("RINGFUSE_TRANSPORT", "dev")
-        .envs(env.iter().copied())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("mock_ll");
-    let text = script.join("\n") + "\n";
-    child.stdin.take().expect("piped").write_all(text.as_bytes()).expect("write");
-    let output = child.wait_with_output().expect("wait");
-    assert!(output.status.success(), "{}: {}", library.display(), output.status);
-    String::from_utf8(output.stdout).expect("UTF-8").lines().map(String::from).collect()
-}
-
-/// Plays `script` to both of our libraries, which must do the same, and returns
-/// the transcript.
-fn ours(args: &[&str], script: &[String]) -> Vec<String> {
-    ours_with(&[], args, script)
-}
-
-fn ours_with(env: Env, args: &[&str], script: &[String]) -> Vec<String> {
-    let [so3, so4] = [3, 4].map(|n| play(&built(&format!("libfuse3.so.{n}")), args, env, script));
-    compare(&so3, &so4);
-    so3
-}
-
-/// The same, and libfuse must do it too.
-fn same(args: &[&str], script: &[String]) -> Vec<String> {
-    same_with(&[], args, script)
-}
-
-fn same_with(env: Env, args: &[&str], script: &[String]) -> Vec<String> {
-    let transcript = ours_with(env, args, script);
-    if let Some(stock) = stock() {
-        let theirs: Vec<_> =
-            play(&stock, args, env, script).into_iter().map(|line| our_minor(&line)).collect();
-        compare(&transcript, &theirs);
-    }
-    transcript
-}
-
-/// An answer to INIT has the library's own minor version, 45; libfuse 3.14.0 of
-/// Debian has 31.
-fn our_minor(line: &str) -> String {
-    line.replace("body=070000001f000000", "body=070000002d000000")
-}
-
-fn compare(one: &[String], other: &[String]) {
-    for (a, b) in one.iter().zip(other) {
-        assert_eq!(a, b, "\nin the transcript\n{}", one.join("\n"));
-    }
-    assert_eq!(one.len(), other.len(), "{}\n---\n{}", one.join("\n"), other.join("\n"));
-}
-
-/// A body: numbers in the machine's order, and names.
-#[derive(Default)]
-struct Body(Vec<u8>);
-
-impl Body {
-    fn u32(mut self, value: u32) -> Body {
-        self.0.extend(value.to_ne_bytes());
-        self
-    }
-
-    fn u64(mut self, value: u64) -> Body {
-        self.0.extend(value.to_ne_bytes());
-        self
-    }
-
-    fn zeros(mut self, count: usize) -> Body {
-        self.0.resize(self.0.len() + count, 0);
-        self
-    }
-
-    fn bytes(mut self, bytes: &[u8]) -> Body {
-        self.0.extend(bytes);
-        self
-    }
-
-    fn name(self, name: &str) -> Body {
-        self.bytes(name.as_bytes()).bytes(&[0])
-    }
-}
-
-fn body() -> Body {
-    Body::default()
-}
-
-fn request(opcode: u32, unique: u64, body: Body) -> String {
-    request_of(0, opcode, unique, body)
-}
-
-fn request_of(uid: u32, opcode: u32, unique: u64, body: Body) -> String {
-    let hex: String = body.0.iter().map(|byte| format!("{byte:02x}")).collect();
-    let hex = if hex.is_empty() { "-" } else { &hex };
-    format!("{opcode} {unique} 1 {uid} {hex}")
-}
-
-fn reply(how: &str) -> String {
-    format!("reply {how}")
-}
-
-fn notify(what: &str) -> String {
-    format!("notify {what}")
-}
-
-/// All that a kernel of that version may offer, but for the second word.
-fn init(unique: u64, major: u32, minor: u32) -> String {
-    let flags = !(1 << 30);
-    request(26, unique, body().u32(major).u32(minor).u32(0x20000).u32(flags))
-}
-
-/// Every request in one form, with numbers that tell the fields apart.
-fn every_request() -> Vec<String> {
-    let fh = 0x77;
-    let owner = 0x99;
-    let lock = |kind: u32, flags: u32| {
-        body().u64(fh).u64(owner).u64(10).u64(i64::MAX as u64).u32(kind).u32(1234).u32(flags).u32(0)
-    };
-    let two = |a: &str, b: &str| body().name(a).name(b);
-    [
-        (1, body().name("looked-up")),
-        (3, body().u32(0).u32(0).u64(fh)),
-        (3, body().u32(1).u32(0).u64(fh)),
-        (
-            4,
-            body()
-                .u32(0xffff_ffff)
-                .u32(0)
-                .u64(fh)
-                .u64(100)
-                .u64(owner)
-                .u64(1)
-                .u64(2)
-                .u64(3)
-                .u32(4)
-                .u32(5)
-                .u32(6)
-                .u32(0o100_644)
-                .u32(0)
-                .u32(7)
-                .u32(8)
-                .u32(0),
-        ),
-        (5, body()),
-        (6, two("made", "target")),
-        (8, body().u32(0o20_600).u32(0x0010_3042).u32(0o22).u32(0).name("node")),
-        (9, body().u32(0o755).u32(0o27).name("directory")),
-        (10, body().name("gone")),
-        (11, body().name("gone-too")),
-        (12, body().u64(9).bytes(b"from\0to\0")),
-        (45, body().u64(9).u32(1).u32(0).bytes(b"from\0to\0")),
-        (13, body().u64(8).name("link")),
-        (14, body().u32(0o2).u32(0)),
-        (15, body().u64(fh).u64(4096).u32(512).u32(2).u64(owner).u32(0o100_000).u32(0)),
-        (16, body().u64(fh).u64(7).u32(4).u32(3).u64(owner).u32(0o1).u32(0).bytes(b"abcd")),
-        (17, body()),
-        (18, body().u64(fh).u32(2).u32(3).u64(owner)),
-        (20, body().u64(fh).u32(1).u32(0)),
-        (21, body().u32(3).u32(2).bytes(b"user.x\0abc")),
-        (22, body().u32(40).u32(0).name("user.x")),
-        (23, body().u32(0).u32(0)),
-        (24, body().name("user.x")),
-        (25, body().u64(fh).u32(0).u32(0).u64(owner)),
-        (27, body().u32(0o200_000).u32(0)),
-        (28, body().u64(fh).u64(0).u32(4096).u32(0).u64(0).u32(0).u32(0)),
-        (44, body().u64(fh).u64(3).u32(4096).u32(0).u64(0).u32(0).u32(0)),
-        (29, body().u64(fh).u32(0o200_000).u32(0).u64(0)),
-        (30, body().u64(fh).u32(0).u32(0)),
-        (31, lock(0, 0)),
-        (32, lock(1, 0)),
-        (33, lock(2, 0)),
-        (32, lock(1, 1)),
-        (33, lock(0, 1)),
-        (34, body().u32(5).u32(0)),
-        (35, body().u32(0o102).u32(0o640).u32(0o22).u32(0).name("created")),
-        (37, body().u64(11).u32(512).u32(0)),
-        (39, body().u64(fh).u32(0).u32(0x4004_6601).u64(0x1234).u32(3).u32(8).bytes(b"inp")),
-        (39, body().u64(fh).u32(1).u32(0x4004_6601).u64(0x1234).u32(0).u32(0)),
-        (39, body().u64(fh).u32(0x10).u32(7).u64(0).u32(0).u32(0)),
-        (40, body().u64(fh).u64(55).u32(0).u32(4)),
-        (40, body().u64(fh).u64(56).u32(1).u32(4)),
-        (43, body().u64(fh).u64(1).u64(2).u32(3).u32(0)),
-        (46, body().u64(fh).u64(5).u32(3).u32(0)),
-        (47, body().u64(fh).u64(1).u64(8).u64(0x78).u64(2).u64(3).u64(0)),
-        (99, body().zeros(16)),
-    ]
-    .into_iter()
-    .zip(5u64..)
-    .map(|((opcode, body), number)| request(opcode, 2 * number, body))
-    .collect()
-}
-
-fn count(transcript: &[String], part: &str) -> usize {
-    transcript.iter().filter(|line| line.contains(part)).count()
-}
-
-/// Section 6: what every operation is called with. 3.14.0 of Debian is right
-/// about the name of SETXATTR. One difference: attribute bits that libfuse
-/// 3.14.0 shows are those we show.
+/// Requests: what every operation is called with. (Debian's 3.14.0 is right
+/// about the name of SETXATTR, other builds of it are not.)
 #[test]
 fn every_operation_has_its_arguments() {
     let mut script = vec![init(2, 7, 31)];
@@ -264,7 +29,7 @@ fn every_operation_has_its_arguments() {
     assert_eq!(count(&transcript, "start=10 len=0 lock_pid=1234"), 3, "{transcript:#?}");
 }
 
-/// Section 6: what is answered without a filesystem's help.
+/// Requests: what is answered without a filesystem's help.
 #[test]
 fn requests_without_an_operation() {
     let mut script = vec![init(2, 7, 31)];
@@ -293,7 +58,7 @@ fn forgets() {
     assert_eq!(count(&transcript, "answer"), 1, "only INIT is answered");
 }
 
-/// Section 7: every answer, byte by byte.
+/// Answers: every answer, byte by byte.
 #[test]
 fn every_answer_has_its_bytes() {
     let mut script = vec![init(2, 7, 31)];
@@ -348,7 +113,7 @@ fn every_answer_has_its_bytes() {
     assert_eq!(count(&transcript, retry), 1, "{transcript:#?}");
 }
 
-/// Section 7: numbers that are no errors. 3.16 and later have a lower limit,
+/// Answers: numbers that are no errors. 3.16 and later have a lower limit,
 /// see docs/compatibility.md.
 #[test]
 fn errors_that_are_none() {
@@ -361,7 +126,7 @@ fn errors_that_are_none() {
     assert_eq!(count(&transcript, "error=-34"), 3, "{transcript:#?}");
 }
 
-/// Section 5: requests before INIT, a second INIT, and CUSE's.
+/// INIT: requests before INIT, a second INIT, and CUSE's.
 #[test]
 fn init_comes_first_and_once() {
     let script = [
@@ -376,7 +141,7 @@ fn init_comes_first_and_once() {
     assert_eq!(count(&transcript, "op lookup"), 1);
 }
 
-/// Section 5: versions. Our own minor is that of 3.18.
+/// INIT: versions. Our own minor is that of 3.18.
 #[test]
 fn versions_of_the_protocol() {
     // Too old: the session is over. (libfuse 3.14 sends the error and stays.)
@@ -392,7 +157,7 @@ fn versions_of_the_protocol() {
     }
 }
 
-/// Section 5: what is agreed with a kernel that offers one thing only.
+/// INIT: what is agreed with a kernel that offers one thing only.
 #[test]
 fn every_offer_alone() {
     for bit in (0..30).filter(|bit| ![18, 19, 25].contains(bit)) {
@@ -410,7 +175,7 @@ fn every_offer_alone() {
     }
 }
 
-/// Section 4: a mismatch between the option and init() ends the session.
+/// INIT: a mismatch between the option and init() ends the session.
 #[test]
 fn max_read_must_be_init_s() {
     let transcript = same(&["all", "-omax_read=4096"], &[init(2, 7, 31)]);
@@ -418,7 +183,7 @@ fn max_read_must_be_init_s() {
     assert_eq!(count(&transcript, "op destroy"), 1, "what init() made is given back");
 }
 
-/// Section 6: `allow_root` comes before everything.
+/// Requests: `allow_root` comes before everything.
 #[test]
 fn allow_root_refuses_others() {
     let mut script = vec![init(2, 7, 31)];
@@ -431,7 +196,7 @@ fn allow_root_refuses_others() {
     assert_eq!(count(&transcript, "error=-13"), 4, "{transcript:#?}");
 }
 
-/// Section 8: the interrupt of a request that is yet to come.
+/// Interrupts: the interrupt of a request that is yet to come.
 ///
 /// libfuse sends it back with EAGAIN at the next request that is another one;
 /// we remember it, see docs/compatibility.md.
@@ -472,7 +237,7 @@ fn notifications(minor: u32) -> Vec<String> {
     script
 }
 
-/// Section 9: every notification's bytes, and the kernels that have none.
+/// Notifications: every notification's bytes, and the kernels that have none.
 #[test]
 fn every_notification_has_its_bytes() {
     let transcript = same(&["all"], &notifications(31));
@@ -483,7 +248,7 @@ fn every_notification_has_its_bytes() {
     }
 }
 
-/// Section 9: no session yet. Up to 3.17 what is sent before INIT was sent.
+/// Notifications: no session yet. Up to 3.17 what is sent before INIT was sent.
 #[test]
 fn notifications_before_init() {
     let script: Vec<_> = NOTIFICATIONS[..5].iter().map(|name| notify(name)).collect();
@@ -491,7 +256,7 @@ fn notifications_before_init() {
     assert_eq!(count(&transcript, "notified -107"), 5, "{transcript:#?}");
 }
 
-/// Section 9: the answer to a retrieval finds its cookie, once.
+/// Notifications: the answer to a retrieval finds its cookie, once.
 #[test]
 fn a_retrieval_and_its_answer() {
     let data =
@@ -507,7 +272,7 @@ fn a_retrieval_and_its_answer() {
     assert_eq!(count(&transcript, line), 1, "{transcript:#?}");
 }
 
-/// Section 5, since 3.17: after DESTROY nothing is served until another INIT.
+/// INIT, since 3.17: after DESTROY nothing is served until another INIT.
 #[test]
 fn after_destroy() {
     let script = [
@@ -522,7 +287,7 @@ fn after_destroy() {
     assert_eq!(count(&transcript, "op lookup"), 1, "{transcript:#?}");
 }
 
-/// Section 5: the limits of background requests, as init() leaves them.
+/// INIT: the limits of background requests, as init() leaves them.
 #[test]
 fn background_limits_are_kept_within_their_words() {
     for (most, threshold) in [("70000", "0"), ("16", "20"), ("16", "0"), ("0", "9"), ("8", "3")] {
@@ -531,7 +296,7 @@ fn background_limits_are_kept_within_their_words() {
     }
 }
 
-/// Section 5: to want what the kernel has not ends the session.
+/// INIT: to want what the kernel has not ends the session.
 #[test]
 fn wanting_too_much() {
     let env = [("MOCK_WANT", "0x80000000")];
@@ -540,7 +305,7 @@ fn wanting_too_much() {
     assert_eq!(count(&transcript, "exited"), 1, "{transcript:#?}");
 }
 
-/// Section 5, since 3.17: a program with its own loop has its buffers already.
+/// INIT, since 3.17: a program with its own loop has its buffers already.
 /// Up to 3.16 the larger size was said, and reading failed.
 #[test]
 fn a_larger_max_write_in_a_loop_of_its_own() {
@@ -554,7 +319,7 @@ fn a_larger_max_write_in_a_loop_of_its_own() {
     assert_eq!(&body[40..48], "00001000", "{answer}");
 }
 
-/// Section 8, since 3.17: a filesystem without interrupts says so once.
+/// Interrupts, since 3.17: a filesystem without interrupts says so once.
 #[test]
 fn no_interrupts() {
     let script = [init(2, 7, 31), request(36, 5, body().u64(4))];
@@ -562,7 +327,7 @@ fn no_interrupts() {
     assert_eq!(count(&transcript, "unique=5 error=-38"), 1, "{transcript:#?}");
 }
 
-/// Section 9, since 3.16: only for kernels that know it.
+/// Notifications, since 3.16: only for kernels that know it.
 #[test]
 fn expiring_entries() {
     let transcript = ours(&["all"], &[init(2, 7, 31), notify("expire_entry")]);
@@ -572,7 +337,7 @@ fn expiring_entries() {
     assert_eq!(count(&transcript, sent), 1, "{transcript:#?}");
 }
 
-/// Section 10: what a loop returns. libfuse 3.14 takes back that the session
+/// Loops: what a loop returns. libfuse 3.14 takes back that the session
 /// has exited; since 3.18 that is fuse_session_reset's.
 #[test]
 fn what_a_loop_returns() {
