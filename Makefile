@@ -14,6 +14,14 @@ test: ## builds, and runs clippy and all tests
 	@scripts/build.sh
 	@scripts/test.sh
 
+test-stock: ## runs the tests of single operations on the system's libfuse3
+	@scripts/deps.sh test
+	@scripts/build.sh
+	@scripts/test-stock.sh
+
+coverage: ## prints which test calls what; with what was seen in the last `make test`
+	@scripts/coverage.py $(if $(wildcard build/calls),--calls build/calls)
+
 test-kernels: ## runs the tests of tests/vm on a matrix of kernels in qemu
 	@scripts/deps.sh test
 	@scripts/build.sh
@@ -45,4 +53,4 @@ vendor: ## fetches the sources of all crates into vendor/, for building without 
 clean: ## removes what was built
 	rm -rf build target
 
-.PHONY: help demo test test-kernels bench build docs install uninstall vendor clean
+.PHONY: help demo test test-stock coverage test-kernels bench build docs install uninstall vendor clean

@@ -165,18 +165,21 @@ int cuse_lowlevel_main(int argc, char *argv[], const struct cuse_info *ci,
  * that of the headers.
  * @{
  */
+/** cuse_lowlevel_new() as libfuse 3.19's headers call it. @return as there */
 struct fuse_session *cuse_lowlevel_new_319(struct fuse_args *args,
 					   const struct cuse_info *ci,
 					   const struct cuse_lowlevel_ops *clop,
 					   size_t clop_size,
 					   const struct libfuse_version *version,
 					   void *userdata);
+/** cuse_lowlevel_setup() as libfuse 3.19's headers call it. @return as there */
 struct fuse_session *cuse_lowlevel_setup_319(int argc, char *argv[],
 					     const struct cuse_info *ci,
 					     const struct cuse_lowlevel_ops *clop,
 					     size_t clop_size,
 					     const struct libfuse_version *version,
 					     int *multithreaded, void *userdata);
+/** cuse_lowlevel_main() as libfuse 3.19's headers call it. @return as there */
 int cuse_lowlevel_main_319(int argc, char *argv[], const struct cuse_info *ci,
 			   const struct cuse_lowlevel_ops *clop,
 			   size_t clop_size,

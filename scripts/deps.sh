@@ -121,6 +121,7 @@ test)
     need util-linux has setpriv
     need doxygen has doxygen
     need groff-base has groff
+    need python3 has python3
     ;;
 bench)
     need fuse3 has fusermount3

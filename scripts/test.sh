@@ -1,7 +1,8 @@
 #!/bin/bash
-# Runs clippy, where it is installed, and all tests, on the build in build/. As
-# root, rings are on meanwhile, where the kernel has them; the machine is left
-# as it was found.
+# Runs clippy, where it is installed, and all tests, on the build in build/; then
+# some of them on the system's libfuse, and the check that nothing public is
+# without a test. As root, rings are on meanwhile, where the kernel has them; the
+# machine is left as it was found.
 # usage: test.sh [ARGUMENT OF cargo test...]
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -15,5 +16,16 @@ if cargo clippy --version >/dev/null 2>&1; then
 else
     say "skipped: clippy, which this toolchain does not have"
 fi
+# Of a whole run, what the filesystems called is kept for coverage.py.
+calls=$build/calls
+if [ $# -eq 0 ]; then
+    rm -rf "$calls"
+    mkdir -p "$calls"
+    export RINGFUSE_TEST_CALLS=$calls
+fi
 "$cargo" test --no-fail-fast "$@" || status=$?
+if [ $# -eq 0 ]; then
+    "$top/scripts/test-stock.sh" || status=$?
+    "$top/scripts/coverage.py" --check --calls "$calls" || status=$?
+fi
 exit "$status"

@@ -45,7 +45,7 @@ impl Drop for LoopDevice {
 
 fn mount(device: &LoopDevice, on: Transport, args: &[&str]) -> Mount {
     let fsname = format!("fsname={}", device.path);
-    let server = Server::new("trace_ll").option("blkdev").option(&fsname);
+    let server = Server::new("trace_ll").option("blkdev").option("blksize=512").option(&fsname);
     args.iter().fold(server, |server, arg| server.arg(arg)).mount(on)
 }
 

@@ -44,6 +44,10 @@ unsafe fn new_session(
     let session = unsafe {
         ArgVec::from_c(args).map(|args| {
             let options = SessionOptions::parse(args)?;
+            if options.debug {
+                let version = CStr::from_ptr(super::common::fuse_pkgversion());
+                crate::log_debug!("FUSE library version: {}", version.to_string_lossy());
+            }
             Session::new(LowlevelOps::read(op, op_size), userdata, options)
         })
     };

@@ -148,6 +148,12 @@ impl Watcher {
         }
     }
 
+    /// The end of the socket, unless the filesystem has closed it.
+    pub(super) fn socket(&self) -> Option<RawFd> {
+        (self.identity.is_some() && self.identity == spawn::identity(self.socket))
+            .then_some(self.socket)
+    }
+
     fn take_socket(&mut self) -> Option<UnixStream> {
         let identity = self.identity.take();
         if identity.is_none() || identity != spawn::identity(self.socket) {

@@ -66,6 +66,11 @@ impl Mount {
     pub fn mountpoint(&self) -> &CStr {
         &self.mountpoint
     }
+
+    /// With `auto_unmount`, the descriptor whose last copy keeps the mount.
+    pub fn lifeline(&self) -> Option<RawFd> {
+        self.watcher.as_ref()?.socket()
+    }
 }
 
 /// What is done with a device while this process itself mounts it: synchronous

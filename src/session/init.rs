@@ -185,6 +185,7 @@ fn negotiate(session: &Session, req: &Request, args: InitIn, flags2: u32) -> Res
     if layout() == Layout::V317 {
         (conn.capable_ext, conn.want_ext) = (capable, defaults);
     }
+    session.destroyed.store(false, Ordering::Release);
     let want = conn::negotiate(&mut conn, |conn| {
         if let Some(init) = session.ops().init {
             // SAFETY: the filesystem's own function and data; `conn` is 128
@@ -287,7 +288,6 @@ fn negotiate(session: &Session, req: &Request, args: InitIn, flags2: u32) -> Res
         5..=22 => COMPAT_22_INIT_OUT_SIZE,
         _ => size_of::<InitOut>(),
     };
-    session.destroyed.store(false, Ordering::Release);
     session.initialized.store(true, Ordering::Release);
     let sent = transport::answer(req, &[IoSlice::new(&out.as_bytes()[..size])]);
     match engine {

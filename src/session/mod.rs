@@ -104,6 +104,7 @@ pub struct Session {
     /// Whether requests that create something carry security contexts.
     security_ctx: AtomicBool,
     initialized: AtomicBool,
+    /// Whether the filesystem's `destroy` has been called, or its `init` has not.
     destroyed: AtomicBool,
     buffer_size: AtomicUsize,
     /// `/dev/fuse` slots.
@@ -171,7 +172,7 @@ impl Session {
             setxattr_ext: AtomicBool::new(false),
             security_ctx: AtomicBool::new(false),
             initialized: AtomicBool::new(false),
-            destroyed: AtomicBool::new(false),
+            destroyed: AtomicBool::new(true),
             buffer_size: AtomicUsize::new(init::default_buffer_size()),
             slots: Slots::default(),
             interrupts: Interrupts::default(),
@@ -294,6 +295,11 @@ impl Session {
         mounted.as_ref()?.mount.as_ref().map(|mount| mount.mountpoint().to_owned())
     }
 
+    /// See [`mount::Mount::lifeline`].
+    pub fn lifeline(&self) -> Option<RawFd> {
+        self.mounted.lock().as_ref()?.mount.as_ref()?.lifeline()
+    }
+
     /// Unmounts and closes the descriptor. A second call does nothing.
     pub fn unmount(&self) {
         if self.shape().is_none() {
@@ -408,9 +414,8 @@ impl Session {
         self.free_descriptor_of_watchdog();
         self.stop_engine();
         self.retired.lock().clear();
-        if self.initialized.swap(false, Ordering::AcqRel) {
-            self.call_destroy();
-        }
+        self.initialized.store(false, Ordering::Release);
+        self.call_destroy();
         if let Some(mounted) = self.mounted.lock().take() {
             // Not unmounted by the program: only the descriptor goes.
             drop(mounted);

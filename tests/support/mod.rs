@@ -16,6 +16,8 @@
 //! * `RINGFUSE_TEST_BUILD`: where the test filesystems are; by default
 //!   `build/tests/fs` of this tree.
 //! * `RINGFUSE_TEST_LIBDIR`: a directory with another library to test.
+//! * `RINGFUSE_TEST_CALLS`: a directory for what the filesystems called, see
+//!   `record.rs`.
 //! * `RINGFUSE_TEST_STOCK=1`: the library under test is libfuse; what only
 //!   ringfuse does is skipped.
 
@@ -27,6 +29,7 @@ pub mod machine;
 pub mod mount;
 pub mod process;
 pub mod raw;
+pub mod record;
 pub mod trace;
 
 pub use client::{eventually, fnv, pinned, Pinned};

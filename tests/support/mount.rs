@@ -21,6 +21,7 @@ use tempfile::TempDir;
 use super::client::{eventually, PATIENCE};
 use super::machine::{rings_stay_on, Transport};
 use super::process::{self, RingCounts};
+use super::record::Record;
 use super::trace::Trace;
 
 /// Requests that prove the transport of a new mount.
@@ -113,6 +114,9 @@ impl Server {
 
     fn start(self, on: Transport) -> Mount {
         let (mut command, dir) = self.command(&["-f"]);
+        // A wrapper may limit descriptors, of which a record takes one.
+        let record =
+            self.wrapper.is_empty().then(|| Record::begin(&mut command, &self.program, on));
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -124,7 +128,9 @@ impl Server {
         thread::spawn(move || sort_output(output, answers_in, events_in));
         let control = Control { input: child.stdin.take().expect("piped"), answers };
         let pid = child.id();
-        Mount::new(dir, pid, on, Some(child), Some(control), events)
+        let mut mount = Mount::new(dir, pid, on, Some(child), Some(control), events);
+        mount.record = record.flatten();
+        mount
     }
 
     /// The daemon form of `engine_ll`: waits until the parent has ended, and
@@ -133,6 +139,7 @@ impl Server {
         let _stays_on = rings_stay_on();
         let server = self.env("RINGFUSE_TRANSPORT", on.name());
         let (mut command, dir) = server.command(&[]);
+        let record = Record::begin(&mut command, &server.program, on);
         let status = command.status().expect("started");
         assert!(status.success(), "the parent of the daemon ended with {status}");
         let mut text = [0; 20];
@@ -141,6 +148,7 @@ impl Server {
         let text = std::str::from_utf8(&text[..length]).expect("text");
         let pid = text.parse().expect("a number");
         let mut mount = Mount::new(dir, pid, on, None, None, channel().1);
+        mount.record = record;
         mount.prove(PROOF);
         mount
     }
@@ -240,6 +248,7 @@ pub struct Mount {
     control: Mutex<Option<Control>>,
     events: Mutex<Receiver<String>>,
     watchdog: Option<Watchdog>,
+    record: Option<Record>,
     dir: TempDir,
 }
 
@@ -262,6 +271,7 @@ impl Mount {
             events: Mutex::new(events),
             watchdog: Some(Watchdog::new(pid, &path)),
             path,
+            record: None,
             dir,
         }
     }
@@ -443,6 +453,9 @@ impl Drop for Mount {
         }
         if process::mounted(&self.path) {
             let _ = umount(&self.path, UnmountFlags::DETACH);
+        }
+        if let Some(record) = self.record.take() {
+            record.end(&self.dir.path().join("trace"));
         }
         let late = self.watchdog.take().is_some_and(Watchdog::has_fired);
         if let Err(cause) = result {

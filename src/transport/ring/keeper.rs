@@ -89,7 +89,7 @@ impl Handle {
         let (done, registered) = sync_channel(1);
         let engine = engine.clone();
         let thread = spawn(c"fuse-keeper", SignalMask::All, move || {
-            let ring = match Ring::new(engine.fuse_fd, COMPLETIONS) {
+            let ring = match Ring::new(&engine.files, COMPLETIONS) {
                 Ok(ring) => ring,
                 Err(errno) => {
                     let _ = ready.send(Err(errno));
@@ -191,7 +191,7 @@ impl Keeper {
             while !self.engine.stopping.load(Ordering::SeqCst) {
                 wait_readable(self.engine.bell.as_raw_fd(), Some(Duration::from_millis(100)));
             }
-            if let Ok(ring) = Ring::new(self.engine.fuse_fd, 0) {
+            if let Ok(ring) = Ring::new(&self.engine.files, 0) {
                 self.ring = ring;
                 let _ = self.dismiss_workers();
             }

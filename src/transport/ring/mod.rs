@@ -109,6 +109,13 @@ pub struct Engine {
     /// A descriptor of the engine's own, which nobody else closes, until the end.
     fuse: Mutex<Option<OwnedFd>>,
     fuse_fd: RawFd,
+    /// A copy of the session's lifeline. Rings outlive a killed process by
+    /// some milliseconds and keep the connection meanwhile; who watches over
+    /// the mount must not see the process as gone before that, or it would
+    /// take the last errors for signs of life. So every ring has a copy.
+    lifeline: Mutex<Option<OwnedFd>>,
+    /// What every ring has registered: `fuse_fd`, and the lifeline if any.
+    files: Box<[RawFd]>,
     payload_len: usize,
     queues: Box<[Queue]>,
     entries: Mutex<Vec<EntryBox>>,
@@ -183,6 +190,8 @@ impl Engine {
             cpus::possible().map_err(|errno| format!("cannot tell the number of CPUs: {errno}"))?;
         let fuse = sys::fd::duplicate(session.fd())
             .map_err(|errno| format!("cannot duplicate the device descriptor: {errno}"))?;
+        let lifeline = session.lifeline().and_then(|fd| sys::fd::duplicate(fd).ok());
+        let files = [Some(fuse.as_raw_fd()), lifeline.as_ref().map(AsRawFd::as_raw_fd)];
         let max = match shape {
             LoopShape::Threads { max } => max,
             LoopShape::Serial => None,
@@ -194,6 +203,8 @@ impl Engine {
             shape,
             fuse_fd: fuse.as_raw_fd(),
             fuse: Mutex::new(Some(fuse)),
+            lifeline: Mutex::new(lifeline),
+            files: files.into_iter().flatten().collect(),
             payload_len,
             queues: (0..queues)
                 .map(|_| Queue {
@@ -430,6 +441,7 @@ impl Engine {
         }
         *self.serial.lock() = None;
         *self.fuse.lock() = None;
+        *self.lifeline.lock() = None;
         sys::prod::collect();
     }
 

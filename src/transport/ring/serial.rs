@@ -40,7 +40,7 @@ const COMPLETIONS: u32 = 1024;
 impl SerialLoop {
     /// A ring for the calling thread; `entries` will be registered on it.
     pub fn new(engine: &Engine, entries: &[&'static Entry]) -> Result<Self> {
-        let ring = Ring::new(engine.fuse_fd, COMPLETIONS)?;
+        let ring = Ring::new(&engine.files, COMPLETIONS)?;
         let worker = Arc::new(Worker::new());
         worker.runs_here(ring.as_raw_fd());
         engine.workers.lock().push(worker.clone());
@@ -218,7 +218,7 @@ impl SerialLoop {
                 _ => {}
             }
         }
-        let ring = Ring::new(engine.fuse_fd, COMPLETIONS)?;
+        let ring = Ring::new(&engine.files, COMPLETIONS)?;
         self.worker.runs_here(ring.as_raw_fd());
         self.ring = ring;
         self.tid = gettid();

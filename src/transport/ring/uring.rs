@@ -28,9 +28,10 @@ pub struct Completion {
 }
 
 impl Ring {
-    /// A ring for `fuse_fd` on which up to `completions` may wait at a time.
-    /// Only the calling thread may use it.
-    pub fn new(fuse_fd: RawFd, completions: u32) -> Result<Self> {
+    /// A ring with the registered `files`, of which the first is `/dev/fuse`, on
+    /// which up to `completions` may wait at a time. Only the calling thread may
+    /// use it.
+    pub fn new(files: &[RawFd], completions: u32) -> Result<Self> {
         let uring = IoUring::<squeue::Entry128, cqueue::Entry>::builder()
             .dontfork()
             .setup_single_issuer()
@@ -39,7 +40,7 @@ impl Ring {
             .setup_no_sqarray()
             .setup_cqsize(completions.max(2 * SUBMISSIONS).next_power_of_two())
             .build(SUBMISSIONS)?;
-        uring.submitter().register_files(&[fuse_fd])?;
+        uring.submitter().register_files(files)?;
         Ok(Self { uring })
     }
 

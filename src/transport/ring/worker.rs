@@ -428,7 +428,7 @@ impl Engine {
         if self.has_no_rings() {
             return None;
         }
-        Ring::new(self.fuse_fd, 0)
+        Ring::new(&self.files, 0)
             .inspect_err(|errno| {
                 crate::log_warning!(
                     "ringfuse: no ring for another handler thread: {errno}; served without for a second"

@@ -1,0 +1,31 @@
+#!/bin/bash
+# Builds the test filesystems against the libfuse3 that this system has, and
+# runs the tests on that: what they expect must be what libfuse does. Tests of
+# what only ringfuse does, or does otherwise, say that they are skipped.
+# usage: test-stock.sh [ARGUMENT OF cargo test...]
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+programs=$build/stock
+suites=(ops dirs io locks notify interrupts lifecycle threads blkdev)
+
+flags=$(pkg-config --cflags --libs fuse3 2>/dev/null) ||
+    die "no libfuse3 to compare with (on Debian: apt-get install libfuse3-dev)"
+mkdir -p "$programs"
+compile() {
+    local name=$1
+    shift
+    # shellcheck disable=SC2086 # several flags
+    (cd "$top/tests/fs" && cc -g -O1 "$name.c" "$@" serve.c $flags -pthread -o "$programs/$name")
+}
+compile trace_ll trace_files.c trace_dirs.c trace_commands.c nodes.c
+compile engine_ll
+compile lifecycle_ll
+library=$(ldd "$programs/trace_ll" | awk '/libfuse3/ { print $3 }')
+if grep -q ringfuse_version "$library"; then
+    say "skipped: tests on libfuse, in whose place ringfuse is installed ($library)"
+    exit 0
+fi
+say "Tests on $library, libfuse $(pkg-config --modversion fuse3)"
+unset RINGFUSE_TEST_CALLS RINGFUSE_TEST_LIBDIR
+export RINGFUSE_TEST_STOCK=1 RINGFUSE_TEST_BUILD=$programs
+"$top/scripts/cargo.sh" test --quiet --no-fail-fast "${suites[@]/#/--test=}" "$@"
