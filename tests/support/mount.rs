@@ -26,6 +26,20 @@ use super::trace::Trace;
 /// Requests that prove the transport of a new mount.
 const PROOF: u64 = 64;
 
+/// Where the test filesystems are.
+fn programs() -> PathBuf {
+    env::var_os("RINGFUSE_TEST_BUILD")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("build/tests/fs"), PathBuf::from)
+}
+
+/// Whether the test filesystems are 32-bit programs, whose `long`, `time_t` and
+/// pointers are too small for some of what 64-bit clients send.
+pub fn narrow() -> bool {
+    const CLASS: usize = 4;
+    const CLASS_32: u8 = 1;
+    fs::read(programs().join("trace_ll")).is_ok_and(|elf| elf[CLASS] == CLASS_32)
+}
+
 /// How a filesystem is to be started.
 pub struct Server {
     program: PathBuf,
@@ -38,11 +52,7 @@ pub struct Server {
 impl Server {
     /// `program` is the name of a filesystem in `tests/fs`.
     pub fn new(program: &str) -> Server {
-        let directory = env::var_os("RINGFUSE_TEST_BUILD").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("build/tests/fs"),
-            PathBuf::from,
-        );
-        let program = directory.join(program);
+        let program = programs().join(program);
         assert!(program.exists(), "{} is not built: run `ninja -C build`", program.display());
         Server {
             program,
