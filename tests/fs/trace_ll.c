@@ -236,11 +236,11 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
 	int err = 0;
 
 	trace(req, "setattr", "ino=%" PRIu64 " to_set=%x mode=%o owner_uid=%u"
-	      " owner_gid=%u size=%" PRId64 " atime=%ld.%09ld mtime=%ld.%09ld"
-	      " ctime=%ld.%09ld%s", ino, to_set, attr->st_mode, attr->st_uid,
-	      attr->st_gid, attr->st_size, attr->st_atim.tv_sec,
-	      attr->st_atim.tv_nsec, attr->st_mtim.tv_sec,
-	      attr->st_mtim.tv_nsec, attr->st_ctim.tv_sec,
+	      " owner_gid=%u size=%" PRId64 " atime=%lld.%09ld mtime=%lld.%09ld"
+	      " ctime=%lld.%09ld%s", ino, to_set, attr->st_mode, attr->st_uid,
+	      attr->st_gid, attr->st_size, (long long)attr->st_atim.tv_sec,
+	      attr->st_atim.tv_nsec, (long long)attr->st_mtim.tv_sec,
+	      attr->st_mtim.tv_nsec, (long long)attr->st_ctim.tv_sec,
 	      attr->st_ctim.tv_nsec, handle(fi));
 	if (fails(req, "setattr", ino))
 		return;
