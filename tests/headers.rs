@@ -297,8 +297,9 @@ struct Machine {
     time_bits: Option<u32>,
 }
 
+const X86_64_TOOLS: &str = if cfg!(target_arch = "x86_64") { "" } else { "x86_64-linux-gnu-" };
 const MACHINES: [Machine; 6] = [
-    Machine { name: "x86_64", tools: "x86_64-linux-gnu-", time_bits: None },
+    Machine { name: "x86_64", tools: X86_64_TOOLS, time_bits: None },
     Machine { name: "i386", tools: "i686-linux-gnu-", time_bits: Some(32) },
     Machine { name: "armhf", tools: "arm-linux-gnueabihf-", time_bits: Some(32) },
     Machine { name: "armhf-time64", tools: "arm-linux-gnueabihf-", time_bits: Some(64) },
