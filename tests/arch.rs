@@ -95,7 +95,12 @@ impl Machine {
                 root(),
             ]));
         }
-        run(Command::new("ninja").arg("-C").arg(&build));
+        // Flags for this machine; they would also hide those of .cargo/config.toml.
+        run(Command::new("ninja")
+            .arg("-C")
+            .arg(&build)
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS"));
         Ok(build)
     }
 
