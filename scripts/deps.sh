@@ -74,6 +74,16 @@ Install them and run make again:
     $command >"$log" 2>&1 || { apt-get update -qq && $command >"$log" 2>&1; } ||
         die "$command failed: $(tail -n 5 "$log")"
 }
+# Rust for the machines of tests/arch.rs, which says what it skips without.
+add_rust_targets() {
+    local target
+    has rustup || return 0
+    for target in {i686,aarch64,riscv64gc}-unknown-linux-gnu armv7-unknown-linux-gnueabihf; do
+        [ ! -e "$(rustc --print target-libdir --target "$target")" ] || continue
+        say "Installing what is missing: rustup target add $target"
+        rustup --quiet target add "$target" || say "that failed; tests that need it are skipped"
+    done
+}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
@@ -122,6 +132,16 @@ test)
     need doxygen has doxygen
     need groff-base has groff
     need python3 has python3
+    if [ "$(uname -m)" = x86_64 ]; then
+        # Compilers and C libraries of other machines, and what runs i386 programs.
+        for machine in i686:i386 aarch64:arm64 arm:armhf riscv64:riscv64; do
+            tools=${machine%:*}-linux-gnu
+            [ "$tools" != arm-linux-gnu ] || tools=arm-linux-gnueabihf
+            need "gcc-$tools" has "$tools-gcc"
+            need "libc6-dev-${machine#*:}-cross" test -e "/usr/$tools/include/stdio.h"
+        done
+        need libc6-i386 test -e /lib/ld-linux.so.2
+    fi
     ;;
 bench)
     need fuse3 has fusermount3
@@ -131,5 +151,6 @@ bench)
 *) die "usage: deps.sh build|demo|test|bench|docs" ;;
 esac
 install_missing
+[ "${1:-build}" != test ] || add_rust_targets
 at_least 1.0 "$(meson --version)" ||
     die "meson 1.0 or newer is needed, this is $(meson --version); 'pip install --user meson' has it"

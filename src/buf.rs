@@ -9,7 +9,7 @@
 
 use crate::abi::public::*;
 use crate::errno::{Errno, Result};
-use libc::{c_int, c_uint, c_void, off_t, size_t};
+use libc::{c_int, c_uint, c_void, off64_t as off_t, size_t};
 
 /// Bytes read at a time where the kernel cannot move them from one descriptor
 /// to the other by itself.
@@ -285,7 +285,7 @@ impl Piece {
             // SAFETY: the caller's promise: `rest` bytes from `target` on are inside.
             unsafe {
                 match self.offset(skip + done) {
-                    Some(offset) => libc::pread(self.fd, target, rest, offset),
+                    Some(offset) => libc::pread64(self.fd, target, rest, offset),
                     None => libc::read(self.fd, target, rest),
                 }
             }
@@ -302,7 +302,7 @@ impl Piece {
             // SAFETY: the caller's promise: `rest` bytes from `source` on are inside.
             unsafe {
                 match self.offset(skip + done) {
-                    Some(offset) => libc::pwrite(self.fd, source, rest, offset),
+                    Some(offset) => libc::pwrite64(self.fd, source, rest, offset),
                     None => libc::write(self.fd, source, rest),
                 }
             }

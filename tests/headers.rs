@@ -2,12 +2,14 @@
 //! names that the library exports, and lay out structures as libfuse 3.18.3 and
 //! as our own mirrors of them (`ringfuse::abi::public`) do.
 //!
-//! `headers/api.c` uses all of the API, `headers/layout.c` prints its layout;
-//! both are driven by the lists in `headers/*.inc`, which are written from
-//! libfuse's ABI and not from our headers.
+//! `headers/api.c` uses all of the API, `headers/layout.c` tells its layout, on
+//! each machine for which there is a compiler (`headers/layout-*.txt`); both are
+//! driven by the lists in `headers/*.inc`, which are written from libfuse's ABI
+//! and not from our headers. `arch.rs` has the mirrors on other machines.
 
 #[path = "headers/mirrors.rs"]
 mod mirrors;
+mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,6 +18,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
 use std::thread;
+use support::skip;
 
 const USE_VERSIONS: [u32; 10] = [30, 31, 32, 34, 35, 312, 314, 317, 318, 319];
 const C: [&str; 3] = ["-std=c99", "-std=gnu11", "-std=c17"];
@@ -107,7 +110,7 @@ fn compilers() -> Vec<(&'static str, &'static [&'static str])> {
     for clang in [("clang", &C[..]), ("clang++", &CXX[..])] {
         match Command::new(clang.0).arg("--version").output() {
             Ok(_) => compilers.push(clang),
-            Err(error) => println!("skipped: {}, which cannot be run: {error}", clang.0),
+            Err(error) => skip(&format!("{} cannot be run: {error}", clang.0)),
         }
     }
     compilers
@@ -209,7 +212,7 @@ fn an_off_t_of_4_bytes_is_refused() {
         command
     };
     if let Err(message) = run(gcc32("gcc").arg(&probe)) {
-        println!("skipped: gcc -m32 finds no C library here: {message}");
+        skip(&format!("gcc -m32 finds no C library here: {message}"));
         return;
     }
     for (name, standard) in [("gcc", "-std=c99"), ("gcc", "-std=c17"), ("g++", "-std=c++11")] {
@@ -287,17 +290,60 @@ fn source_names_stand_for_the_right_symbols() {
     }
 }
 
-/// What `layout.c` prints: a line's subject ("field fuse_buf.mem"), and the rest.
-fn header_layout(test: &str) -> BTreeMap<String, String> {
-    let program = scratch(test).join("layout");
-    run(compiler("gcc", &include_dir(), 318)
-        .arg("-std=gnu11")
-        .arg("-o")
-        .arg(&program)
-        .arg(source("layout.c")))
+/// A machine whose layout is known: the prefix of its programs in Debian, and
+/// the size of C's `time_t` there if it can be chosen.
+struct Machine {
+    name: &'static str,
+    tools: &'static str,
+    time_bits: Option<u32>,
+}
+
+const X86_64_TOOLS: &str = if cfg!(target_arch = "x86_64") { "" } else { "x86_64-linux-gnu-" };
+const MACHINES: [Machine; 6] = [
+    Machine { name: "x86_64", tools: X86_64_TOOLS, time_bits: None },
+    Machine { name: "i386", tools: "i686-linux-gnu-", time_bits: Some(32) },
+    Machine { name: "armhf", tools: "arm-linux-gnueabihf-", time_bits: Some(32) },
+    Machine { name: "armhf-time64", tools: "arm-linux-gnueabihf-", time_bits: Some(64) },
+    Machine { name: "aarch64", tools: "aarch64-linux-gnu-", time_bits: None },
+    Machine { name: "riscv64", tools: "riscv64-linux-gnu-", time_bits: None },
+];
+
+/// What `layout.c` tells: a line's subject ("field fuse_buf.mem"), and the rest.
+fn header_layout(test: &str, tools: &str, time_bits: Option<u32>) -> BTreeMap<String, String> {
+    let dir = scratch(test);
+    let (object, data) = (dir.join("layout.o"), dir.join("layout.data"));
+    let mut gcc = compiler(&format!("{tools}gcc"), &include_dir(), 318);
+    if let Some(bits) = time_bits {
+        gcc.args(["-U_TIME_BITS", &format!("-D_TIME_BITS={bits}")]);
+    }
+    gcc.args(["-std=gnu11", "-Wno-overflow", "-Wno-missing-field-initializers", "-c", "-o"])
+        .arg(&object)
+        .arg(source("layout.c"));
+    run(&mut gcc).unwrap();
+    run(Command::new(format!("{tools}objcopy"))
+        .args(["-O", "binary", "-j", "layout"])
+        .args([&object, &data]))
     .unwrap();
-    let output = run(&mut Command::new(&program)).unwrap();
-    parse_layout(&String::from_utf8(output.stdout).unwrap())
+    fs::read(&data).unwrap().chunks(256).map(layout_line).collect()
+}
+
+/// A record of `layout.c`; all machines here are little-endian.
+fn layout_line(record: &[u8]) -> (String, String) {
+    let number = |at: usize| i64::from_le_bytes(record[at..at + 8].try_into().unwrap());
+    let (first, second) = (number(104), number(112));
+    let subject: Vec<u8> = record[..96].iter().copied().take_while(|&byte| byte != 0).collect();
+    let value = match record[96] {
+        0 => format!("size {first} align {second}"),
+        1 => format!("at {first} size {second}"),
+        2 => {
+            let structure = &record[120..120 + first as usize];
+            let is_set = |bit: &usize| structure[bit / 8] >> (bit % 8) & 1 != 0;
+            let set: Vec<usize> = (0..8 * structure.len()).filter(is_set).collect();
+            format!("at {} width {}", set[0], set.len())
+        }
+        _ => first.to_string(),
+    };
+    (String::from_utf8(subject).unwrap(), value)
 }
 
 fn parse_layout(text: &str) -> BTreeMap<String, String> {
@@ -312,13 +358,18 @@ fn parse_layout(text: &str) -> BTreeMap<String, String> {
 
 #[test]
 fn layouts_and_constants_are_those_of_libfuse() {
-    if !cfg!(all(target_arch = "x86_64", target_env = "gnu")) {
-        println!("skipped: the expected layout is known for x86_64 with glibc only");
-        return;
+    for machine in MACHINES {
+        let Machine { name, tools, time_bits } = machine;
+        if let Err(error) = Command::new(format!("{tools}gcc")).arg("--version").output() {
+            skip(&format!("the layout on {name}: {tools}gcc cannot be run: {error}"));
+            continue;
+        }
+        let file = format!("layout-{name}.txt");
+        let expected = parse_layout(&fs::read_to_string(source(&file)).unwrap());
+        assert!(expected.len() > 250, "only {} lines in {file}", expected.len());
+        let actual = header_layout(&format!("layout-{name}"), tools, time_bits);
+        assert_eq!(actual, expected, "{name}");
     }
-    let expected = parse_layout(&fs::read_to_string(source("layout-x86_64.txt")).unwrap());
-    assert!(expected.len() > 250, "only {} lines in layout-x86_64.txt", expected.len());
-    assert_eq!(header_layout("layout"), expected);
 }
 
 #[test]
@@ -327,7 +378,7 @@ fn rust_mirrors_the_structures_of_the_headers() {
     // Every line of a structure that has a mirror, so a field without one is missed.
     let structures: BTreeSet<&str> =
         mirrored.keys().filter_map(|line| line.strip_prefix("struct ")).collect();
-    let header: BTreeMap<_, _> = header_layout("mirrors")
+    let header: BTreeMap<_, _> = header_layout("mirrors", "", None)
         .into_iter()
         .filter(|(subject, _)| {
             let (kind, name) = subject.split_once(' ').unwrap();
@@ -339,7 +390,7 @@ fn rust_mirrors_the_structures_of_the_headers() {
 
 #[test]
 fn rust_mirrors_the_constants_of_the_headers() {
-    let header = header_layout("constants");
+    let header = header_layout("constants", "", None);
     let capabilities = mirrors::capabilities();
     let in_header = header.keys().filter(|name| name.starts_with("constant FUSE_CAP_")).count();
     assert_eq!(in_header, capabilities.len(), "a capability of the headers is not compared here");

@@ -354,9 +354,10 @@ each_transport! {
         let file = options().open(fs.at("file")).unwrap();
         fs.trace.take();
         const SIZE: u32 = 64 << 16;
-        assert_eq!(ioctl(&file, 0x5401, 0x1234_5678_9abc), Ok(7));
+        let argument = if narrow() { 0x1234_5678 } else { 0x1234_5678_9abc };
+        assert_eq!(ioctl(&file, 0x5401, argument), Ok(7));
         let line = fs.trace.one("ioctl");
-        assert_eq!((line.hex("cmd"), line.hex("arg")), (0x5401, 0x1234_5678_9abc));
+        assert_eq!((line.hex("cmd"), line.hex("arg")), (0x5401, argument as u64));
         assert_eq!((line.dec("in"), line.dec("out"), line.hex("ioctl_flags")), (0, 0, 0));
 
         let mut data = [0; 64];
@@ -373,7 +374,10 @@ each_transport! {
 
         assert_eq!(ioctl_data(&file, 0xc000_5404 | SIZE, &mut data), Ok(10));
         assert!(data.iter().eq(sent.iter().rev()), "both halves of the vector arrived");
-        assert_eq!(ioctl(&file, 0x5405, 0), Err(Errno::IO), "a retry is for CUSE");
+        // The kernel refuses a retry of what is not a device; before that, the library
+        // one for a caller with wider pointers than the filesystem's.
+        let refused = if narrow() { Errno::INVAL } else { Errno::IO };
+        assert_eq!(ioctl(&file, 0x5405, 0), Err(refused));
         assert_eq!(ioctl(&file, 0x5499, 0), Err(Errno::NOTTY));
 
         let directory = File::open(&fs.path).unwrap();

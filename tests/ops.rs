@@ -203,18 +203,19 @@ each_transport! {
         assert_eq!(stat(&path).st_size, 12345);
         assert_eq!(stat(&path).st_blocks, 25);
 
+        let late = if narrow() { i32::MAX.into() } else { 4_294_967_299 };
         let times = Timestamps {
             last_access: rustix::fs::Timespec { tv_sec: -5, tv_nsec: 999_999_999 },
-            last_modification: rustix::fs::Timespec { tv_sec: 4_294_967_299, tv_nsec: 1 },
+            last_modification: rustix::fs::Timespec { tv_sec: late, tv_nsec: 1 },
         };
         rustix::fs::utimensat(CWD, &path, &times, AtFlags::empty()).unwrap();
         let line = one(16 | 32);
         assert_eq!(line.hex("to_set") & (128 | 256), 0);
         assert_eq!(line.text("atime"), "-5.999999999");
-        assert_eq!(line.text("mtime"), "4294967299.000000001");
+        assert_eq!(line.text("mtime"), format!("{late}.000000001"));
         let got = stat(&path);
         assert_eq!((got.st_atime, got.st_atime_nsec as u32), (-5, 999_999_999));
-        assert_eq!((got.st_mtime, got.st_mtime_nsec as u32), (4_294_967_299, 1));
+        assert_eq!((got.st_mtime, got.st_mtime_nsec as u32), (late, 1));
 
         let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
         let times = Timestamps { last_access: now, last_modification: now };

@@ -191,6 +191,7 @@ wire!(IoctlIn { fh: u64, flags: u32, cmd: u32, arg: u64, in_size: u32, out_size:
 wire!(IoctlIovec { base: u64, len: u64 });
 wire!(IoctlOut { result: i32, flags: u32, in_iovs: u32, out_iovs: u32 });
 pub const IOCTL_RETRY: u32 = 4;
+pub const IOCTL_32BIT: u32 = 8;
 pub const IOCTL_DIR: u32 = 16;
 pub const IOCTL_MAX_IOV: usize = 256;
 wire!(PollIn { fh: u64, kh: u64, flags: u32, events: u32 });

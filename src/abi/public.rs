@@ -4,7 +4,7 @@
 //! are only touched when the layout in force has them.
 #![allow(missing_docs)]
 
-use libc::{c_char, c_double, c_int, c_uint, c_void, off_t, size_t};
+use libc::{c_char, c_double, c_int, c_uint, c_void, off64_t as off_t, size_t};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Which release's structures the program at hand was compiled against.

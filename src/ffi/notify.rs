@@ -3,7 +3,7 @@
 use crate::abi::public::{Bufvec, PollHandle};
 use crate::errno::{Errno, Result};
 use crate::session::Session;
-use libc::{c_char, c_int, c_uint, c_void, off_t, size_t};
+use libc::{c_char, c_int, c_uint, c_void, off64_t as off_t, size_t};
 
 /// # Safety
 /// `se` is NULL or a session.

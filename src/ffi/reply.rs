@@ -6,7 +6,7 @@ use crate::errno::{Errno, Result};
 use crate::session::request::Request;
 use crate::session::{passthrough, reply};
 use crate::{sys, transport};
-use libc::{c_char, c_double, c_int, c_uint, c_void, iovec, off_t, size_t};
+use libc::{c_char, c_double, c_int, c_uint, c_void, iovec, off64_t as off_t, size_t};
 use std::ffi::CStr;
 use std::io::IoSlice;
 

@@ -123,7 +123,7 @@ fn run(arguments: &[&CStr], socket: Option<&UnixStream>, quiet: bool) -> Attempt
 #[derive(Debug)]
 pub(super) struct Watcher {
     socket: RawFd,
-    identity: Option<(libc::dev_t, libc::ino_t)>,
+    identity: Option<(libc::dev_t, libc::ino64_t)>,
     pid: libc::pid_t,
 }
 

@@ -15,6 +15,7 @@ use crate::abi::public::{cap, Buf, Bufvec, FileBit, FileInfo, ForgetData, PollHa
 
 use crate::transport;
 use std::ffi::c_void;
+use std::sync::atomic::Ordering;
 use zerocopy::{FromBytes, FromZeros};
 
 /// Attribute bits of SETATTR that the filesystem gets to see.
@@ -471,6 +472,8 @@ fn ioctl(session: &Session, req: &Request, args: &IoctlIn, data: &[u8]) {
     if args.flags & IOCTL_DIR != 0 && session.negotiated().want & cap::IOCTL_DIR == 0 {
         return error(req, libc::ENOTTY);
     }
+    let wide = cfg!(target_pointer_width = "32") && args.flags & IOCTL_32BIT == 0;
+    req.wide_ioctl.store(wide, Ordering::Relaxed);
     let mut fi = file_info(args.fh, 0);
     let input: *const c_void =
         if args.in_size != 0 { data.as_ptr().cast() } else { std::ptr::null() };

@@ -6,6 +6,7 @@ use crate::abi::public::{EntryParam, FileBit, OpenedFile};
 use crate::errno::{Errno, Result};
 use crate::transport::{answer, answer_error};
 use std::io::IoSlice;
+use std::sync::atomic::Ordering;
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Errors that the kernel takes in an answer.
@@ -216,9 +217,15 @@ pub fn ioctl(req: &Request, result: i32, data: &[IoSlice<'_>]) -> Result<()> {
 /// Asks the kernel to send the ioctl again with other data in and out
 /// (address, length). Only unrestricted ioctls can.
 pub fn ioctl_retry(req: &Request, input: &[(u64, u64)], output: &[(u64, u64)]) -> Result<()> {
-    if input.len() + output.len() > IOCTL_MAX_IOV {
-        let _ = answer_error(req, libc::ENOMEM);
-        return Err(Errno(libc::ENOMEM));
+    let refused = if req.wide_ioctl.load(Ordering::Relaxed) {
+        // The filesystem has seen a truncated address at best.
+        Some(libc::EINVAL)
+    } else {
+        (input.len() + output.len() > IOCTL_MAX_IOV).then_some(libc::ENOMEM)
+    };
+    if let Some(errno) = refused {
+        let _ = answer_error(req, errno);
+        return Err(Errno(errno));
     }
     let out = IoctlOut {
         result: 0,

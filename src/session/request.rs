@@ -74,6 +74,8 @@ pub struct Request {
     unique: AtomicU64,
     state: AtomicU64,
     has_hook: AtomicBool,
+    /// An ioctl of a caller whose addresses do not fit into ours.
+    pub(super) wide_ioctl: AtomicBool,
     /// The number of the request that was interrupted: equal to `unique` if it
     /// is this one (a late mark for the slot's previous request is harmless).
     interrupted: AtomicU64,
@@ -111,6 +113,7 @@ impl Request {
             unique: AtomicU64::new(0),
             state: AtomicU64::new(state::TAKEN),
             has_hook: AtomicBool::new(false),
+            wide_ioctl: AtomicBool::new(false),
             interrupted: AtomicU64::new(0),
             hook: ReentrantMutex::new(Cell::new(None)),
             session: std::ptr::null(),

@@ -7,7 +7,7 @@
 use super::thread::{self, gettid};
 
 fn read(clock: libc::clockid_t) -> Option<u64> {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = super::timespec(0, 0);
     // SAFETY: a valid place for the result.
     match unsafe { libc::clock_gettime(clock, &mut time) } {
         0 => Some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64),

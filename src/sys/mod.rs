@@ -30,6 +30,15 @@ pub fn set_errno(errno: crate::errno::Errno) {
     unsafe { *libc::__errno_location() = errno.0 };
 }
 
+/// A time; the structure has padding that only C can leave out where times are
+/// wider than longs.
+pub fn timespec(seconds: libc::time_t, nanos: libc::c_long) -> libc::timespec {
+    // SAFETY: plain numbers.
+    let mut time: libc::timespec = unsafe { std::mem::zeroed() };
+    (time.tv_sec, time.tv_nsec) = (seconds, nanos);
+    time
+}
+
 /// The running kernel, as `uname -r` prints it.
 pub fn kernel_release() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease")

@@ -100,13 +100,13 @@ fn is_alive(pid: i32) -> bool {
     unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL | libc::WNOHANG) == 0 }
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "x86", target_arch = "arm"))]
 fn ustat_number() -> Option<libc::c_long> {
     Some(libc::SYS_ustat)
 }
 
 /// Newer architectures do not have the call.
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "arm")))]
 fn ustat_number() -> Option<libc::c_long> {
     None
 }
@@ -117,7 +117,8 @@ fn ustat_number() -> Option<libc::c_long> {
 /// `shared` is valid in this process, which has this thread only.
 unsafe fn prod(number: libc::c_long, dev: u32, shared: *const Shared) -> ! {
     let mut result = [0u64; 8];
-    let pause = libc::timespec { tv_sec: 0, tv_nsec: 30_000 };
+    // What the kernel takes by this number, whatever time_t is.
+    let pause: [libc::c_long; 2] = [0, 30_000];
     // SAFETY: system calls and the shared words only: other threads' locks may
     // have been held when the child was made.
     unsafe {
@@ -131,7 +132,7 @@ unsafe fn prod(number: libc::c_long, dev: u32, shared: *const Shared) -> ! {
                 }
                 _ => break,
             }
-            libc::syscall(libc::SYS_nanosleep, &pause, std::ptr::null::<libc::timespec>());
+            libc::syscall(libc::SYS_nanosleep, &pause, std::ptr::null::<u8>());
         }
         libc::syscall(libc::SYS_exit_group, 0);
     }

@@ -203,10 +203,10 @@ pub fn receive_descriptor(socket: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
 
 /// Device and inode of the file behind `fd`: whether a number still stands for
 /// the same open file. None when it is closed.
-pub fn identity(fd: RawFd) -> Option<(libc::dev_t, libc::ino_t)> {
-    let mut stat = MaybeUninit::<libc::stat>::uninit();
+pub fn identity(fd: RawFd) -> Option<(libc::dev_t, libc::ino64_t)> {
+    let mut stat = MaybeUninit::<libc::stat64>::uninit();
     // SAFETY: `stat` is valid for writes.
-    if unsafe { libc::fstat(fd, stat.as_mut_ptr()) } != 0 {
+    if unsafe { libc::fstat64(fd, stat.as_mut_ptr()) } != 0 {
         return None;
     }
     // SAFETY: fstat has filled it in.

@@ -68,7 +68,8 @@ impl Thread {
             let mut now: libc::timespec = std::mem::zeroed();
             libc::clock_gettime(libc::CLOCK_REALTIME, &mut now);
             let nanos = now.tv_nsec + libc::c_long::from((millis % 1000) as i32) * 1_000_000;
-            now.tv_sec += libc::time_t::from((millis / 1000) as i32) + nanos / 1_000_000_000;
+            now.tv_sec += libc::time_t::from((millis / 1000) as i32);
+            now.tv_sec += (nanos / 1_000_000_000) as libc::time_t;
             now.tv_nsec = nanos % 1_000_000_000;
             now
         };

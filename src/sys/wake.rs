@@ -98,8 +98,8 @@ impl Alarm {
     }
 
     fn set(&self, nanos: libc::c_long) {
-        let time = libc::timespec { tv_sec: 0, tv_nsec: nanos };
-        let first = libc::timespec { tv_sec: 0, tv_nsec: nanos.min(1) };
+        let time = super::timespec(0, nanos);
+        let first = super::timespec(0, nanos.min(1));
         let spec = libc::itimerspec { it_interval: time, it_value: first };
         // SAFETY: the timer lives as long as `self`; `spec` is valid.
         unsafe { libc::timer_settime(self.timer, 0, &spec, std::ptr::null_mut()) };

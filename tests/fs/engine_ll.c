@@ -359,8 +359,8 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	if (++inside > peak)
 		peak = inside;
 	pthread_mutex_unlock(&lock);
-	trace(req, "read", "name=%s size=%zu off=%ld", name, size, off);
-	snprintf(text, sizeof(text), "%s@%ld", name, off);
+	trace(req, "read", "name=%s size=%zu off=%" PRId64, name, size, off);
+	snprintf(text, sizeof(text), "%s@%" PRId64, name, off);
 	behave(req, name, size, text, before);
 	pthread_mutex_lock(&lock);
 	inside--;

@@ -26,6 +26,7 @@
 #endif
 
 #include <fuse_lowlevel.h>
+#include <inttypes.h>
 #include <unistd.h>
 
 #define COMMAND_WORDS 8

@@ -39,7 +39,7 @@ void trace_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 	struct fuse_pollhandle *old = NULL;
 	unsigned int events;
 
-	trace(req, "poll", "ino=%lu notify=%d%s", ino, ph != NULL, handle(fi));
+	trace(req, "poll", "ino=%" PRIu64 " notify=%d%s", ino, ph != NULL, handle(fi));
 	if (fails(req, "poll", ino)) {
 		fuse_pollhandle_destroy(ph);
 		return;
@@ -98,7 +98,7 @@ void trace_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 {
 	int waits = 0;
 
-	trace(req, "setlk", "ino=%lu type=%d whence=%d start=%ld len=%ld"
+	trace(req, "setlk", "ino=%" PRIu64 " type=%d whence=%d start=%" PRId64 " len=%" PRId64
 	      " lock_pid=%d sleep=%d%s", ino, lock->l_type, lock->l_whence,
 	      lock->l_start, lock->l_len, lock->l_pid, sleep, handle(fi));
 	if (fails(req, "setlk", ino))
@@ -146,7 +146,7 @@ void trace_retrieve_reply(fuse_req_t req, void *cookie, fuse_ino_t ino,
 
 	flat.buf[0].mem = malloc(size + 1);
 	fuse_buf_copy(&flat, bufv, 0);
-	trace(NULL, "retrieve_reply", "cookie=%lx ino=%lu off=%ld size=%zu"
+	trace(NULL, "retrieve_reply", "cookie=%lx ino=%" PRIu64 " off=%" PRId64 " size=%zu"
 	      " fnv=%llx", (unsigned long)cookie, ino, offset, size,
 	      (unsigned long long)fnv(flat.buf[0].mem, size));
 	free(flat.buf[0].mem);

@@ -10,7 +10,7 @@
 static void op_opendir(fuse_req_t req, fuse_ino_t ino,
 		       struct fuse_file_info *fi)
 {
-	trace(req, "opendir", "ino=%lu%s", ino, handle(fi));
+	trace(req, "opendir", "ino=%" PRIu64 "%s", ino, handle(fi));
 	if (fails(req, "opendir", ino))
 		return;
 	fill_open(fi, ino);
@@ -86,7 +86,7 @@ static void list(fuse_req_t req, const char *op, fuse_ino_t ino, size_t size,
 static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		       struct fuse_file_info *fi)
 {
-	trace(req, "readdir", "ino=%lu size=%zu off=%ld%s", ino, size, off,
+	trace(req, "readdir", "ino=%" PRIu64 " size=%zu off=%" PRId64 "%s", ino, size, off,
 	      handle(fi));
 	list(req, "readdir", ino, size, off, 0);
 }
@@ -94,7 +94,7 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size,
 			   off_t off, struct fuse_file_info *fi)
 {
-	trace(req, "readdirplus", "ino=%lu size=%zu off=%ld%s", ino, size, off,
+	trace(req, "readdirplus", "ino=%" PRIu64 " size=%zu off=%" PRId64 "%s", ino, size, off,
 	      handle(fi));
 	list(req, "readdirplus", ino, size, off, 1);
 }
@@ -102,14 +102,14 @@ static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size,
 static void op_releasedir(fuse_req_t req, fuse_ino_t ino,
 			  struct fuse_file_info *fi)
 {
-	trace(req, "releasedir", "ino=%lu%s", ino, handle(fi));
+	trace(req, "releasedir", "ino=%" PRIu64 "%s", ino, handle(fi));
 	fuse_reply_err(req, 0);
 }
 
 static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,
 			struct fuse_file_info *fi)
 {
-	trace(req, "fsyncdir", "ino=%lu datasync=%d%s", ino, datasync,
+	trace(req, "fsyncdir", "ino=%" PRIu64 " datasync=%d%s", ino, datasync,
 	      handle(fi));
 	if (!fails(req, "fsyncdir", ino))
 		fuse_reply_err(req, 0);
@@ -118,7 +118,7 @@ static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,
 static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 			const char *value, size_t size, int flags)
 {
-	trace(req, "setxattr", "ino=%lu name=%s size=%zu fnv=%llx xattr_flags=%x",
+	trace(req, "setxattr", "ino=%" PRIu64 " name=%s size=%zu fnv=%llx xattr_flags=%x",
 	      ino, escaped(name), size, (unsigned long long)fnv(value, size),
 	      flags);
 	if (strcmp(name, "user.full") == 0)
@@ -145,7 +145,7 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 {
 	static char big[65536];
 
-	trace(req, "getxattr", "ino=%lu name=%s size=%zu", ino, escaped(name),
+	trace(req, "getxattr", "ino=%" PRIu64 " name=%s size=%zu", ino, escaped(name),
 	      size);
 	memset(big, 'b', sizeof(big));
 	if (strcmp(name, "user.small") == 0)
@@ -162,13 +162,13 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	static const char names[] = "user.small\0user.big\0user.empty";
 
-	trace(req, "listxattr", "ino=%lu size=%zu", ino, size);
+	trace(req, "listxattr", "ino=%" PRIu64 " size=%zu", ino, size);
 	reply_value(req, names, sizeof(names), size);
 }
 
 static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	trace(req, "removexattr", "ino=%lu name=%s", ino, escaped(name));
+	trace(req, "removexattr", "ino=%" PRIu64 " name=%s", ino, escaped(name));
 	fuse_reply_err(req, strcmp(name, "user.small") == 0 ? 0 : ENODATA);
 }
 

@@ -25,7 +25,7 @@ void fill_open(struct fuse_file_info *fi, fuse_ino_t ino)
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	trace(req, "open", "ino=%lu%s", ino, handle(fi));
+	trace(req, "open", "ino=%" PRIu64 "%s", ino, handle(fi));
 	if (fails(req, "open", ino))
 		return;
 	fill_open(fi, ino);
@@ -38,7 +38,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 	struct fuse_entry_param e;
 	struct node *node;
 
-	trace(req, "create", "parent=%lu name=%s mode=%o%s", parent,
+	trace(req, "create", "parent=%" PRIu64 " name=%s mode=%o%s", parent,
 	      escaped(name), mode, handle(fi));
 	if (fails_name(req, "create", name))
 		return;
@@ -132,7 +132,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct node *node;
 	char *copy = NULL;
 
-	trace(req, "read", "ino=%lu size=%zu off=%ld%s", ino, size, off,
+	trace(req, "read", "ino=%" PRIu64 " size=%zu off=%" PRId64 "%s", ino, size, off,
 	      handle(fi));
 	if (fails(req, "read", ino))
 		return;
@@ -170,7 +170,7 @@ static void write_and_reply(fuse_req_t req, fuse_ino_t ino, const char *data,
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf,
 		     size_t size, off_t off, struct fuse_file_info *fi)
 {
-	trace(req, "write", "ino=%lu size=%zu off=%ld fnv=%llx%s", ino, size,
+	trace(req, "write", "ino=%" PRIu64 " size=%zu off=%" PRId64 " fnv=%llx%s", ino, size,
 	      off, (unsigned long long)fnv(buf, size), handle(fi));
 	if (fails(req, "write", ino))
 		return;
@@ -190,7 +190,7 @@ static void op_write_buf(fuse_req_t req, fuse_ino_t ino,
 
 	flat.buf[0].mem = malloc(size + 1);
 	got = fuse_buf_copy(&flat, bufv, 0);
-	trace(req, "write_buf", "ino=%lu size=%zu got=%zd off=%ld fnv=%llx%s",
+	trace(req, "write_buf", "ino=%" PRIu64 " size=%zu got=%zd off=%" PRId64 " fnv=%llx%s",
 	      ino, size, got, off,
 	      (unsigned long long)fnv(flat.buf[0].mem, size), handle(fi));
 	if (!fails(req, "write", ino))
@@ -202,7 +202,7 @@ static void op_write_buf(fuse_req_t req, fuse_ino_t ino,
 static void done(fuse_req_t req, const char *op, fuse_ino_t ino,
 		 const struct fuse_file_info *fi)
 {
-	trace(req, op, "ino=%lu%s", ino, handle(fi));
+	trace(req, op, "ino=%" PRIu64 "%s", ino, handle(fi));
 	if (!fails(req, op, ino))
 		fuse_reply_err(req, 0);
 }
@@ -221,7 +221,7 @@ static void op_release(fuse_req_t req, fuse_ino_t ino,
 static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 		     struct fuse_file_info *fi)
 {
-	trace(req, "fsync", "ino=%lu datasync=%d%s", ino, datasync, handle(fi));
+	trace(req, "fsync", "ino=%" PRIu64 " datasync=%d%s", ino, datasync, handle(fi));
 	if (!fails(req, "fsync", ino))
 		fuse_reply_err(req, 0);
 }
@@ -232,7 +232,7 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 	struct node *node;
 	int err = 0;
 
-	trace(req, "fallocate", "ino=%lu mode=%x off=%ld length=%ld%s", ino,
+	trace(req, "fallocate", "ino=%" PRIu64 " mode=%x off=%" PRId64 " length=%" PRId64 "%s", ino,
 	      mode, offset, length, handle(fi));
 	if (fails(req, "fallocate", ino))
 		return;
@@ -258,8 +258,8 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 	struct node *in, *out;
 	int err = ENOENT;
 
-	trace(req, "copy_file_range", "ino=%lu off=%ld fh_in=%llx ino_out=%lu"
-	      " off_out=%ld fh_out=%llx len=%zu copy_flags=%x", ino_in, off_in,
+	trace(req, "copy_file_range", "ino=%" PRIu64 " off=%" PRId64 " fh_in=%llx ino_out=%" PRIu64
+	      " off_out=%" PRId64 " fh_out=%llx len=%zu copy_flags=%x", ino_in, off_in,
 	      (unsigned long long)fi_in->fh, ino_out, off_out,
 	      (unsigned long long)fi_out->fh, len, flags);
 	if (fails(req, "copy", ino_in))
@@ -283,7 +283,7 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 		     struct fuse_file_info *fi)
 {
-	trace(req, "lseek", "ino=%lu off=%ld whence=%d%s", ino, off, whence,
+	trace(req, "lseek", "ino=%" PRIu64 " off=%" PRId64 " whence=%d%s", ino, off, whence,
 	      handle(fi));
 	if (fails(req, "lseek", ino))
 		return;
@@ -302,7 +302,7 @@ static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd,
 	struct iovec iov[2] = { { out, sizeof(out) / 2 },
 				{ half, sizeof(out) / 2 } };
 
-	trace(req, "ioctl", "ino=%lu cmd=%x arg=%lx ioctl_flags=%x in=%zu"
+	trace(req, "ioctl", "ino=%" PRIu64 " cmd=%x arg=%lx ioctl_flags=%x in=%zu"
 	      " out=%zu fnv=%llx%s", ino, cmd, (unsigned long)arg, flags,
 	      in_bufsz, out_bufsz,
 	      (unsigned long long)fnv(in_buf, in_buf ? in_bufsz : 0),
@@ -338,7 +338,7 @@ static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd,
 static void op_bmap(fuse_req_t req, fuse_ino_t ino, size_t blocksize,
 		    uint64_t idx)
 {
-	trace(req, "bmap", "ino=%lu blocksize=%zu idx=%lu", ino, blocksize, idx);
+	trace(req, "bmap", "ino=%" PRIu64 " blocksize=%zu idx=%" PRIu64, ino, blocksize, idx);
 	if (!fails(req, "bmap", ino))
 		fuse_reply_bmap(req, idx * 2 + 7);
 }
@@ -346,7 +346,7 @@ static void op_bmap(fuse_req_t req, fuse_ino_t ino, size_t blocksize,
 static void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 		     struct flock *lock)
 {
-	trace(req, "getlk", "ino=%lu type=%d start=%ld len=%ld lock_pid=%d%s",
+	trace(req, "getlk", "ino=%" PRIu64 " type=%d start=%" PRId64 " len=%" PRId64 " lock_pid=%d%s",
 	      ino, lock->l_type, lock->l_start, lock->l_len, lock->l_pid,
 	      handle(fi));
 	if (fails(req, "getlk", ino))
@@ -367,7 +367,7 @@ static void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 static void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 		     int op)
 {
-	trace(req, "flock", "ino=%lu op=%d%s", ino, op, handle(fi));
+	trace(req, "flock", "ino=%" PRIu64 " op=%d%s", ino, op, handle(fi));
 	if (!fails(req, "flock", ino))
 		fuse_reply_err(req, 0);
 }
@@ -379,7 +379,7 @@ static void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode,
 	struct fuse_entry_param e;
 	struct node *node;
 
-	trace(req, "tmpfile", "parent=%lu mode=%o%s", parent, mode, handle(fi));
+	trace(req, "tmpfile", "parent=%" PRIu64 " mode=%o%s", parent, mode, handle(fi));
 	pthread_mutex_lock(&nodes_lock);
 	node = node_add(0, "", S_IFREG | (mode & 07777));
 	if (node) {
@@ -409,7 +409,7 @@ static void op_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask,
 	struct statx stx = { .stx_mask = STATX_BASIC_STATS | STATX_BTIME };
 	struct node *node;
 
-	trace(req, "statx", "ino=%lu statx_flags=%x mask=%x%s", ino, flags,
+	trace(req, "statx", "ino=%" PRIu64 " statx_flags=%x mask=%x%s", ino, flags,
 	      mask, handle(fi));
 	pthread_mutex_lock(&nodes_lock);
 	node = node_get(ino);

@@ -166,7 +166,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct fuse_entry_param e;
 	struct node *node;
 
-	trace(req, "lookup", "parent=%lu name=%s", parent, escaped(name));
+	trace(req, "lookup", "parent=%" PRIu64 " name=%s", parent, escaped(name));
 	if (fails_name(req, "lookup", name))
 		return;
 	memset(&e, 0, sizeof(e));
@@ -190,7 +190,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 {
-	trace(NULL, "forget", "ino=%lu nlookup=%lu", ino, nlookup);
+	trace(NULL, "forget", "ino=%" PRIu64 " nlookup=%" PRIu64, ino, nlookup);
 	fuse_reply_none(req);
 }
 
@@ -199,7 +199,7 @@ static void op_forget_multi(fuse_req_t req, size_t count,
 {
 	trace(NULL, "forget_multi", "count=%zu", count);
 	for (size_t i = 0; i < count; i++)
-		trace(NULL, "forget", "ino=%lu nlookup=%lu", forgets[i].ino,
+		trace(NULL, "forget", "ino=%" PRIu64 " nlookup=%" PRIu64, forgets[i].ino,
 		      forgets[i].nlookup);
 	fuse_reply_none(req);
 }
@@ -212,7 +212,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino,
 	double timeout = 0;
 	struct node *node;
 
-	trace(req, "getattr", "ino=%lu%s", ino, handle(fi));
+	trace(req, "getattr", "ino=%" PRIu64 "%s", ino, handle(fi));
 	if (fails(req, "getattr", ino))
 		return;
 	pthread_mutex_lock(&nodes_lock);
@@ -235,12 +235,12 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
 	struct node *node;
 	int err = 0;
 
-	trace(req, "setattr", "ino=%lu to_set=%x mode=%o owner_uid=%u"
-	      " owner_gid=%u size=%ld atime=%ld.%09ld mtime=%ld.%09ld"
-	      " ctime=%ld.%09ld%s", ino, to_set, attr->st_mode, attr->st_uid,
-	      attr->st_gid, attr->st_size, attr->st_atim.tv_sec,
-	      attr->st_atim.tv_nsec, attr->st_mtim.tv_sec,
-	      attr->st_mtim.tv_nsec, attr->st_ctim.tv_sec,
+	trace(req, "setattr", "ino=%" PRIu64 " to_set=%x mode=%o owner_uid=%u"
+	      " owner_gid=%u size=%" PRId64 " atime=%lld.%09ld mtime=%lld.%09ld"
+	      " ctime=%lld.%09ld%s", ino, to_set, attr->st_mode, attr->st_uid,
+	      attr->st_gid, attr->st_size, (long long)attr->st_atim.tv_sec,
+	      attr->st_atim.tv_nsec, (long long)attr->st_mtim.tv_sec,
+	      attr->st_mtim.tv_nsec, (long long)attr->st_ctim.tv_sec,
 	      attr->st_ctim.tv_nsec, handle(fi));
 	if (fails(req, "setattr", ino))
 		return;
@@ -278,7 +278,7 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
 	struct node *node;
 
-	trace(req, "readlink", "ino=%lu", ino);
+	trace(req, "readlink", "ino=%" PRIu64, ino);
 	if (fails(req, "readlink", ino))
 		return;
 	pthread_mutex_lock(&nodes_lock);
@@ -295,8 +295,8 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name,
 {
 	struct node *node;
 
-	trace(req, "mknod", "parent=%lu name=%s mode=%o rdev=%lx", parent,
-	      escaped(name), mode, (unsigned long)rdev);
+	trace(req, "mknod", "parent=%" PRIu64 " name=%s mode=%o rdev=%" PRIx64, parent,
+	      escaped(name), mode, (uint64_t)rdev);
 	if (fails_name(req, "mknod", name))
 		return;
 	pthread_mutex_lock(&nodes_lock);
@@ -310,7 +310,7 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name,
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
 		     mode_t mode)
 {
-	trace(req, "mkdir", "parent=%lu name=%s mode=%o", parent,
+	trace(req, "mkdir", "parent=%" PRIu64 " name=%s mode=%o", parent,
 	      escaped(name), mode);
 	if (fails_name(req, "mkdir", name))
 		return;
@@ -324,7 +324,7 @@ static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent,
 {
 	struct node *node;
 
-	trace(req, "symlink", "link=%s parent=%lu name=%s", escaped(link),
+	trace(req, "symlink", "link=%s parent=%" PRIu64 " name=%s", escaped(link),
 	      parent, escaped(name));
 	if (fails_name(req, "symlink", name))
 		return;
@@ -343,7 +343,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent,
 {
 	struct node *node;
 
-	trace(req, "link", "ino=%lu newparent=%lu newname=%s", ino, newparent,
+	trace(req, "link", "ino=%" PRIu64 " newparent=%" PRIu64 " newname=%s", ino, newparent,
 	      escaped(newname));
 	if (fails_name(req, "link", newname))
 		return;
@@ -360,7 +360,7 @@ static void remove_name(fuse_req_t req, const char *op, fuse_ino_t parent,
 {
 	struct node *node;
 
-	trace(req, op, "parent=%lu name=%s", parent, escaped(name));
+	trace(req, op, "parent=%" PRIu64 " name=%s", parent, escaped(name));
 	if (fails_name(req, op, name))
 		return;
 	pthread_mutex_lock(&nodes_lock);
@@ -390,7 +390,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
 	struct node *from, *to;
 	int err = 0;
 
-	trace(req, "rename", "parent=%lu name=%s newparent=%lu newname=%s"
+	trace(req, "rename", "parent=%" PRIu64 " name=%s newparent=%" PRIu64 " newname=%s"
 	      " flags=%x", parent, escaped(name), newparent,
 	      escaped(newname), flags);
 	if (fails_name(req, "rename", name))
@@ -425,13 +425,13 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 		.f_ffree = 600005, .f_favail = 600005, .f_namemax = 255,
 	};
 
-	trace(req, "statfs", "ino=%lu", ino);
+	trace(req, "statfs", "ino=%" PRIu64, ino);
 	fuse_reply_statfs(req, &st);
 }
 
 static void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 {
-	trace(req, "access", "ino=%lu mask=%o", ino, mask);
+	trace(req, "access", "ino=%" PRIu64 " mask=%o", ino, mask);
 	if (!fails(req, "access", ino))
 		fuse_reply_err(req, 0);
 }

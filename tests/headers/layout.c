@@ -1,46 +1,45 @@
 /*
- * Prints the layout of every structure and the value of every constant, one per
- * line, as layout-x86_64.txt has them.
+ * The layout of every structure and the value of every constant, as records in
+ * the section "layout" of the object file: so a compiler for another machine
+ * can tell it as well, whose programs do not run here. headers.rs reads them.
  */
 #include <cuse_lowlevel.h>
 #include <fuse_daemonize.h>
 #include <fuse_lowlevel.h>
 #include <ringfuse.h>
-#include <stdio.h>
-#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/uio.h>
 
-/* Where the bits set in an otherwise zero structure are. */
-static void print_bits(const char *name, const void *structure, size_t size)
-{
-	const unsigned char *bytes = (const unsigned char *)structure;
-	size_t first = 8 * size, width = 0;
+enum kind { KIND_STRUCT, KIND_FIELD, KIND_BITS, KIND_CONSTANT };
 
-	for (size_t bit = 0; bit < 8 * size; bit++) {
-		if (bytes[bit / 8] >> bit % 8 & 1) {
-			if (width == 0)
-				first = bit;
-			width++;
-		}
-	}
-	printf("bits %s at %zu width %zu\n", name, first, width);
-}
+struct head {
+	char subject[96];
+	uint32_t kind;
+	uint32_t unused;
+	int64_t first, second;
+};
 
-int main(void)
-{
-#define STRUCT(s, size64, size32)                                              \
-	printf("struct %s size %zu align %zu\n", #s, sizeof(struct s), _Alignof(struct s));
+#define RECORD __attribute__((section("layout"), used, aligned(256)))
+#define STRUCT(s, ...)                                                         \
+	static const struct head struct_##s RECORD = {                         \
+		"struct " #s, KIND_STRUCT, 0, sizeof(struct s), _Alignof(struct s) };
 #define FIELD(s, m, ...)                                                       \
-	printf("field %s.%s at %zu size %zu\n", #s, #m, offsetof(struct s, m),  \
-	       sizeof(((struct s *)0)->m));
+	static const struct head field_##s##_##m RECORD = {                    \
+		"field " #s "." #m, KIND_FIELD, 0, offsetof(struct s, m),      \
+		sizeof(((struct s *)0)->m) };
+/* Behind the head an otherwise zero structure, with all of the field's bits set. */
 #define BITS(s, m)                                                             \
-	{                                                                      \
-		struct s structure;                                            \
-		memset(&structure, 0, sizeof(structure));                      \
-		structure.m = ~structure.m;                                    \
-		print_bits(#s "." #m, &structure, sizeof(structure));          \
-	}
+	static const struct {                                                  \
+		struct head head;                                              \
+		struct s value;                                                \
+	} bits_##s##_##m RECORD = {                                            \
+		{ "bits " #s "." #m, KIND_BITS, 0, sizeof(struct s), 0 },      \
+		{ .m = -1 } };                                                 \
+	_Static_assert(sizeof(bits_##s##_##m) <= 256, #s " is too large");
 #include "fields.inc"
-#define CONSTANT(name) printf("constant %s %lld\n", #name, (long long)(name));
+#include "system.inc"
+#define CONSTANT(name)                                                         \
+	static const struct head constant_##name RECORD = {                    \
+		"constant " #name, KIND_CONSTANT, 0, (int64_t)(name), 0 };
 #include "constants.inc"
-	return 0;
-}

@@ -1,6 +1,7 @@
 //! What our mirrors in Rust say of the structures and constants of the headers,
 //! in the lines that `layout.c` prints.
 
+use libc::{flock64, iovec, stat64, statvfs64};
 use memoffset::span_of;
 use ringfuse::abi::public::{
     self, cap, Args, Buf, Bufvec, CmdlineOpts, ConnInfo, Ctx, CuseInfo, CuseOps, CustomIo,
@@ -100,6 +101,16 @@ pub fn structures() -> BTreeMap<String, String> {
     mirror!(lines, "cuse_lowlevel_ops", CuseOps {
         init, init_done, destroy, open, read, write, flush, release, fsync, ioctl, poll,
     });
+    mirror!(lines, "stat", stat64 {
+        st_dev, st_ino, st_mode, st_nlink, st_uid, st_gid, st_rdev, st_size, st_blksize,
+        st_blocks, st_atime, st_mtime, st_ctime,
+    });
+    mirror!(lines, "statvfs", statvfs64 {
+        f_bsize, f_frsize, f_blocks, f_bfree, f_bavail, f_files, f_ffree, f_favail, f_fsid,
+        f_flag, f_namemax,
+    });
+    mirror!(lines, "flock", flock64 { l_type, l_whence, l_start, l_len, l_pid });
+    mirror!(lines, "iovec", iovec { iov_base, iov_len });
     mirrored_bits(&mut lines);
     lines
 }

@@ -34,7 +34,7 @@ pub mod trace;
 
 pub use client::{eventually, fnv, pinned, Pinned};
 pub use machine::{cpus, skip, stock, Transport};
-pub use mount::{Ending, Mount, Server};
+pub use mount::{narrow, Ending, Mount, Server};
 pub use trace::Line;
 
 /// Defines each function as a module with two tests, `dev` and `ring`.

@@ -29,11 +29,7 @@ const PROOF: u64 = 64;
 
 /// The filesystem `program` of `tests/fs`.
 pub fn built(program: &str) -> PathBuf {
-    let directory = env::var_os("RINGFUSE_TEST_BUILD").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("build/tests/fs"),
-        PathBuf::from,
-    );
-    let program = directory.join(program);
+    let program = programs().join(program);
     assert!(program.exists(), "{} is not built: run `ninja -C build`", program.display());
     program
 }
@@ -43,6 +39,20 @@ pub fn with_library_under_test(command: &mut Command) {
     if let Some(libdir) = env::var_os("RINGFUSE_TEST_LIBDIR") {
         command.env("LD_LIBRARY_PATH", libdir);
     }
+}
+
+/// Where the test filesystems are.
+fn programs() -> PathBuf {
+    env::var_os("RINGFUSE_TEST_BUILD")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("build/tests/fs"), PathBuf::from)
+}
+
+/// Whether the test filesystems are 32-bit programs, whose `long`, `time_t` and
+/// pointers are too small for some of what 64-bit clients send.
+pub fn narrow() -> bool {
+    const CLASS: usize = 4;
+    const CLASS_32: u8 = 1;
+    fs::read(programs().join("trace_ll")).is_ok_and(|elf| elf[CLASS] == CLASS_32)
 }
 
 /// How a filesystem is to be started.

@@ -58,11 +58,14 @@ use std::sync::Arc;
 use std::time::Instant;
 use worker::Worker;
 
-/// Handler threads of one session, at most, unless `max_threads` says less.
-pub const MAX_WORKERS: usize = 512;
+/// Handler threads of one session, at most, unless `max_threads` says less. On
+/// 32 bits their stacks of 8 MiB must leave the filesystem most of its 3 GiB.
+pub const MAX_WORKERS: usize = if cfg!(target_pointer_width = "64") { 512 } else { 64 };
 /// Entries of one session, at most, beyond one per queue: as many requests can
 /// be parked.
 pub const MAX_EXTRA_ENTRIES: usize = 8192;
+/// Address space that these may take.
+const EXTRA_ADDRESSES: usize = if cfg!(target_pointer_width = "64") { usize::MAX } else { 1 << 30 };
 
 /// One queue of the kernel's, as this side sees it.
 #[repr(align(128))]
@@ -327,11 +330,12 @@ impl Engine {
     /// Another entry for `queue`; refused beyond the bound, once with a log line.
     fn new_entry(&self, queue: u16, initial: bool) -> Result<&'static Entry> {
         let mut entries = self.entries.lock();
-        if !initial && entries.len() >= MAX_EXTRA_ENTRIES + self.queues.len() {
+        let most = MAX_EXTRA_ENTRIES.min(EXTRA_ADDRESSES / (entry::HEAD + self.payload_len));
+        if !initial && entries.len() >= most + self.queues.len() {
             if !self.counters.entries_full.swap(true, Ordering::Relaxed) {
                 crate::log_warning!(
                     "ringfuse: {} requests wait for an answer; more of the same CPUs will wait in the kernel until some are answered",
-                    MAX_EXTRA_ENTRIES
+                    most
                 );
             }
             return Err(Errno(libc::ENOBUFS));
