@@ -162,7 +162,7 @@ unsafe fn rest(vector: *const Bufvec) -> impl Iterator<Item = Piece> {
 ///
 /// # Safety
 /// `vector` points to a vector with more than `index` buffers.
-unsafe fn nth(vector: *const Bufvec, index: size_t) -> *const Buf {
+pub unsafe fn nth(vector: *const Bufvec, index: size_t) -> *const Buf {
     // SAFETY: the caller's promise; the stride is that of the program's structure.
     unsafe { (&raw const (*vector).buf).byte_add(index * Buf::stride()).cast() }
 }

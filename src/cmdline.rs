@@ -3,7 +3,7 @@
 
 use crate::abi::args::ArgVec;
 use crate::abi::kernel::{KERNEL_MINOR_VERSION, KERNEL_VERSION};
-use crate::abi::public::{CmdlineOpts, LoopConfig};
+use crate::abi::public::{layout, CmdlineOpts, Layout, LoopConfig};
 use crate::errno::{Errno, Result};
 use crate::log_error;
 use crate::opt::{self, template, Kind, Matched, Receiver, Template, Verdict};
@@ -168,6 +168,26 @@ pub const LOWLEVEL_HELP: &CStr = c"    -o allow_other         let all users use 
     -o no_io_uring         use /dev/fuse only
     -o io_uring_q_depth=N  entries that each ring may have
 ";
+
+/// The release of libfuse that the library is compatible with.
+pub fn pkgversion() -> &'static CStr {
+    match layout() {
+        Layout::V317 => c"3.18.3",
+        _ => c"3.14.0",
+    }
+}
+
+/// How to call `program`, for its `--help`.
+pub fn usage(program: &CStr) -> CString {
+    let text = [b"usage: ", program.to_bytes(), b" [options] <mountpoint>\n\n"].concat();
+    CString::new(text).unwrap_or_default() // C strings' bytes have no NUL
+}
+
+/// What `--version` says first.
+pub fn library_version() -> CString {
+    let name = [b"FUSE library version ", pkgversion().to_bytes(), b"\n"].concat();
+    CString::new(name).unwrap_or_default()
+}
 
 /// The text of `fuse_lowlevel_version`.
 pub fn lowlevel_version() -> CString {

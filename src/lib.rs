@@ -6,6 +6,7 @@
 //! | [`ffi`] | every function that C calls; converts, and calls the rest |
 //! | [`session`] | sessions, INIT, dispatch, requests, replies, notifications, loops; character devices |
 //! | [`transport`] | how requests come and answers go: `/dev/fuse`, rings, the program's own functions |
+//! | [`high`] | the path API, on top of sessions |
 //! | [`mount`] | mounting and unmounting |
 //! | [`opt`], [`cmdline`], [`conn`], [`loop_config`] | options, command line, connection settings |
 //! | [`buf`], [`daemonize`], [`signals`], [`log`], [`errno`] | what is left of the API |
@@ -31,6 +32,7 @@ pub mod conn;
 pub mod daemonize;
 pub mod errno;
 pub mod ffi;
+pub mod high;
 pub mod log;
 pub mod loop_config;
 pub mod mount;

@@ -92,18 +92,6 @@ const SYSTEM_HEADERS: &str = "
 #include <utime.h>
 ";
 
-/// The path-based API's header comes with that API; without it, its functions
-/// only have to be proper C.
-const HIGH_LEVEL_HEADER: &str = "
-#if __has_include(<fuse.h>)
-#include <fuse.h>
-#else
-struct fuse_config;
-struct fuse_operations;
-typedef int (*fuse_fill_dir_t)(void *, const char *, const struct stat *, off_t, unsigned int);
-#endif
-";
-
 /// Compiles the headers as `version` shows them, followed by `declarations`.
 /// `const` is left out of both: it says nothing about the call, Rust's pointers
 /// to what is shared are const, and the C API's mostly are not.
@@ -115,7 +103,7 @@ fn compile(version: u32, declarations: &[String]) -> Result<(), String> {
     let mut source = format!(
         "#define _GNU_SOURCE\n#define FUSE_USE_VERSION {version}\n{SYSTEM_HEADERS}\
          #define const\n\
-         #include <fuse_lowlevel.h>\n#include <fuse_daemonize.h>\n#include <cuse_lowlevel.h>\n{HIGH_LEVEL_HEADER}\
+         #include <fuse_lowlevel.h>\n#include <fuse_daemonize.h>\n#include <cuse_lowlevel.h>\n#include <fuse.h>\n\
          #include <ringfuse.h>\n\
          #define LOOP_CONFIG {config}\n#define LOOP_CONFIG_V1 {config_v1}\n\
          struct not_in_these_headers;\nstruct libfuse_version;\n"

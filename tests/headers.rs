@@ -146,6 +146,7 @@ fn each_header_stands_alone() {
         "fuse_daemonize.h",
         "fuse_common.h",
         "fuse_lowlevel.h",
+        "fuse.h",
         "cuse_lowlevel.h",
     ] {
         let file = dir.join(format!("{header}.c"));
@@ -156,7 +157,7 @@ fn each_header_stands_alone() {
         .unwrap();
         for (name, standard) in [("gcc", "-std=c99"), ("g++", "-std=c++11")] {
             let mut command = compiler(name, &include_dir(), 318);
-            if !matches!(header, "fuse_common.h" | "fuse_lowlevel.h") {
+            if !matches!(header, "fuse_common.h" | "fuse_lowlevel.h" | "fuse.h") {
                 command.arg("-UFUSE_USE_VERSION");
             }
             command.args([standard, "-fsyntax-only"]).arg(&file);
@@ -176,7 +177,7 @@ fn expect_error(command: &mut Command, text: &str) {
 
 #[test]
 fn a_missing_or_ancient_use_version_is_refused() {
-    for header in ["fuse_common.h", "fuse_lowlevel.h"] {
+    for header in ["fuse_common.h", "fuse_lowlevel.h", "fuse.h"] {
         let file = scratch(&format!("version-{header}")).join("test.c");
         fs::write(&file, format!("#include <{header}>\n")).unwrap();
         let gcc = || compiler("gcc", &include_dir(), 29);

@@ -269,6 +269,13 @@ pub struct Bufvec {
     pub buf: [Buf; 1],
 }
 
+impl Bufvec {
+    /// A vector of one buffer in memory.
+    pub const fn memory(mem: *mut c_void, size: size_t) -> Self {
+        Self { count: 1, idx: 0, off: 0, buf: [Buf::memory(mem, size)] }
+    }
+}
+
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Args {

@@ -3,6 +3,7 @@
 
 use crate::abi::args::ArgVec;
 use crate::abi::public::{layout, Args, ConnInfo, Layout, LoopConfig, LoopConfigV1};
+use crate::cmdline;
 use crate::conn::{self, ConnOptions};
 use crate::{daemonize, loop_config};
 use std::ffi::{c_char, c_int, c_uint};
@@ -19,10 +20,7 @@ pub extern "C" fn fuse_version() -> c_int {
 /// [`fuse_version`] as text with the patch level.
 #[no_mangle]
 pub extern "C" fn fuse_pkgversion() -> *const c_char {
-    match layout() {
-        Layout::V317 => c"3.18.3".as_ptr(),
-        _ => c"3.14.0".as_ptr(),
-    }
+    cmdline::pkgversion().as_ptr()
 }
 
 /// A configuration with the defaults, for [`fuse_loop_cfg_destroy`].

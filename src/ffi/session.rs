@@ -124,23 +124,34 @@ pub unsafe extern "C" fn fuse_session_loop_mt_312(
     config: *const LoopConfig,
 ) -> c_int {
     // SAFETY: the caller's promise.
+    match unsafe { threads_of(config) } {
+        // SAFETY: the caller's promise.
+        Ok(threads) => workers::run_threads(&unsafe { shared(se) }, threads),
+        Err(errno) => errno.to_c(),
+    }
+}
+
+/// What a loop's configuration asks for.
+///
+/// # Safety
+/// `config` is NULL or from `fuse_loop_cfg_create`.
+pub unsafe fn threads_of(config: *const LoopConfig) -> crate::errno::Result<Threads> {
+    // SAFETY: the caller's promise.
     let config = unsafe { config.as_ref() }.copied().unwrap_or_default();
     if config.version_id != LoopConfig::VERSION_ID {
         crate::log_error!(
             "fuse: this struct fuse_loop_config was not made by fuse_loop_cfg_create()"
         );
-        return -libc::EINVAL;
+        return Err(Errno(libc::EINVAL));
     }
     let explicit =
         config.max_threads != LoopConfig::DEFAULT_MAX_THREADS || cmdline::max_threads_was_given();
-    let threads = Threads {
+    Ok(Threads {
         clone_fd: config.clone_fd != 0,
         max_idle: u32::try_from(config.max_idle_threads).ok(),
         max: config.max_threads,
         explicit,
-    };
-    // SAFETY: the caller's promise.
-    workers::run_threads(&unsafe { shared(se) }, threads)
+    })
 }
 
 /// # Safety

@@ -11,7 +11,7 @@ use super::request::Request;
 use super::secctx::SecurityContexts;
 use super::{cuse, init, notify, Session};
 use crate::abi::kernel::*;
-use crate::abi::public::{cap, Buf, Bufvec, FileBit, FileInfo, ForgetData, PollHandle};
+use crate::abi::public::{cap, Bufvec, FileBit, FileInfo, ForgetData, PollHandle};
 
 use crate::transport;
 use std::ffi::c_void;
@@ -394,7 +394,7 @@ fn write(session: &Session, req: &Request, args: &WriteIn, data: &[u8]) {
 /// A vector of one buffer over received data, which callbacks only read.
 pub fn memory_bufvec(data: &[u8]) -> Bufvec {
     let memory = data.as_ptr().cast_mut().cast::<c_void>();
-    Bufvec { count: 1, idx: 0, off: 0, buf: [Buf::memory(memory, data.len())] }
+    Bufvec::memory(memory, data.len())
 }
 
 fn release_info(args: &ReleaseIn) -> FileInfo {

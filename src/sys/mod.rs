@@ -2,7 +2,9 @@
 #![allow(unsafe_code)] // system calls are unsafe by nature; each block says why it is sound
 
 pub mod affinity;
+pub mod charset;
 pub mod cputime;
+pub mod dynamic;
 pub mod fd;
 pub mod groups;
 pub mod imports;

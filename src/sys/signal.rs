@@ -103,6 +103,20 @@ pub fn backtrace() -> Vec<String> {
     Vec::new()
 }
 
+extern "C" fn nothing(_signal: c_int) {}
+
+/// Gives `signal` a handler that does nothing, so that it only interrupts system
+/// calls, unless the program has one.
+pub fn install_empty(signal: c_int) {
+    let _ = handle_if_default(signal, nothing);
+}
+
+/// Sends `signal` to a thread of this process that has not ended.
+pub fn send_to_thread(thread: libc::pthread_t, signal: c_int) {
+    // SAFETY: the caller's promise; nothing happens to a bad signal number.
+    unsafe { libc::pthread_kill(thread, signal) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

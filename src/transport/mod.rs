@@ -104,12 +104,7 @@ pub unsafe fn answer_bufvec(req: &Request, bufv: *mut Bufvec, flags: libc::c_uin
         Ok(n) => answer(req, &[IoSlice::new(unsafe { std::slice::from_raw_parts(memory, n) })]),
         Err(errno) => answer_error(req, errno.0),
     };
-    let in_place = match req.route() {
-        Route::Ring => Some(ring::payload(req)),
-        Route::Dev(_) | Route::Custom(_) if req.in_handler() => dev::answer_room(req),
-        _ => None,
-    };
-    match in_place {
+    match answer_room(req) {
         Some((memory, room)) if room >= size => send(memory),
         _ => {
             let mut memory: Vec<u8> = Vec::new();
@@ -118,6 +113,17 @@ pub unsafe fn answer_bufvec(req: &Request, bufv: *mut Bufvec, flags: libc::c_uin
             }
             send(memory.as_mut_ptr())
         }
+    }
+}
+
+/// Memory in which the answer's data can be built, so that it need not be copied:
+/// a ring entry's payload, or what is left of the receive buffer of the thread
+/// that handles the request. It is the caller's until the answer.
+pub fn answer_room(req: &Request) -> Option<(*mut u8, usize)> {
+    match req.route() {
+        Route::Ring => Some(ring::payload(req)),
+        Route::Dev(_) | Route::Custom(_) if req.in_handler() => dev::answer_room(req),
+        _ => None,
     }
 }
 
