@@ -9,5 +9,5 @@ CARGO_TARGET_DIR=$(realpath "$1")
 export CARGO_TARGET_DIR
 # As a static library alone: beside an rlib, cargo leaves out the LTO.
 "$(dirname "$0")/cargo.sh" rustc --lib --crate-type staticlib --release --quiet
-built=$CARGO_TARGET_DIR/release/libringfuse.a
+built=$CARGO_TARGET_DIR/${CARGO_BUILD_TARGET:-}/release/libringfuse.a
 cmp -s "$built" "$output" || cp "$built" "$output"

@@ -120,7 +120,7 @@ impl Session {
         // SAFETY: the caller's promise.
         if unsafe { (*bufv).count == 1 && (*bufv).off == 0 } && buffer_flags & BUF_IS_FD == 0 {
             // SAFETY: the caller's promise: `mem` holds `size` bytes.
-            return send(unsafe { std::slice::from_raw_parts(mem.cast(), size) });
+            return send(unsafe { crate::sys::memory::bytes(mem, size) });
         }
         let mut memory: Vec<u8> = Vec::new();
         memory.try_reserve_exact(size).map_err(|_| Errno(libc::ENOMEM))?;

@@ -87,7 +87,7 @@ pub unsafe fn answer_bufvec(req: &Request, bufv: *mut Bufvec, flags: libc::c_uin
         unsafe { ((*bufv).buf[0].flags, (*bufv).buf[0].mem, (*bufv).buf[0].size) };
     if single && flags_of_first & BUF_IS_FD == 0 {
         // SAFETY: the caller's promise: `mem` holds `len` bytes.
-        let whole = unsafe { std::slice::from_raw_parts(mem.cast::<u8>(), len) };
+        let whole = unsafe { crate::sys::memory::bytes(mem, len) };
         // SAFETY: as above.
         let data = &whole[unsafe { (*bufv).off }.min(whole.len())..];
         // SAFETY: as above; the vector counts as read to its end.

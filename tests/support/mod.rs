@@ -16,6 +16,8 @@
 //! * `RINGFUSE_TEST_BUILD`: where the test filesystems are; by default
 //!   `build/tests/fs` of this tree.
 //! * `RINGFUSE_TEST_LIBDIR`: a directory with another library to test.
+//! * `RINGFUSE_TEST_CHECKED`: set by `scripts/sanitize.sh`, which runs the
+//!   filesystems under a checker: how to link a program that it can watch.
 //! * `RINGFUSE_TEST_STOCK=1`: the library under test is libfuse; what only
 //!   ringfuse does is skipped.
 
