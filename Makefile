@@ -14,6 +14,23 @@ test: ## builds, and runs clippy and all tests
 	@scripts/build.sh
 	@scripts/test.sh
 
+test-asan: ## runs all tests under AddressSanitizer and LeakSanitizer; needs a nightly Rust
+	@scripts/deps.sh test
+	@scripts/sanitize.sh address
+
+test-tsan: ## runs all tests under ThreadSanitizer; needs a nightly Rust
+	@scripts/deps.sh test
+	@scripts/sanitize.sh thread
+
+test-ubsan: ## runs all tests with checks for undefined behaviour in C and in Rust
+	@scripts/deps.sh test
+	@scripts/sanitize.sh undefined
+
+test-valgrind: ## 10,000 requests and a destroy under valgrind (part of make test)
+	@scripts/deps.sh test
+	@scripts/build.sh
+	@scripts/sanitize.sh valgrind
+
 test-kernels: ## runs the tests of tests/vm on a matrix of kernels in qemu
 	@scripts/deps.sh test
 	@scripts/build.sh
@@ -41,4 +58,4 @@ vendor: ## fetches the sources of all crates into vendor/, for building without 
 clean: ## removes what was built
 	rm -rf build target
 
-.PHONY: help demo test test-kernels bench build install uninstall vendor clean
+.PHONY: help demo test test-asan test-tsan test-ubsan test-valgrind test-kernels bench build install uninstall vendor clean

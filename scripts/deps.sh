@@ -110,6 +110,7 @@ test)
     need qemu-system-x86 has qemu-system-x86_64
     need busybox-static has busybox
     need util-linux has setpriv
+    need valgrind has valgrind
     ;;
 bench)
     need fuse3 has fusermount3

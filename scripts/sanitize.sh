@@ -1,11 +1,9 @@
 #!/bin/bash
 # Runs the tests with a checker that watches the library and the filesystems:
-#   address    AddressSanitizer with LeakSanitizer, and UndefinedBehaviorSanitizer's
-#              runtime errors as far as gcc and rustc agree on them
+#   address    AddressSanitizer with LeakSanitizer
 #   thread     ThreadSanitizer
 #   undefined  UndefinedBehaviorSanitizer for the C parts; Rust's own checks
 #              (debug assertions, overflow, preconditions of unsafe functions)
-#   miri       Miri, on the parts that make no system calls
 #   valgrind   10,000 requests and a destroy under valgrind
 # Each has a build of its own in build/sanitized/. A report, of any process, is a
 # failure. What is suppressed, and why: tests/sanitizers/.
@@ -89,7 +87,7 @@ rust_sanitizer() {
     export RUSTUP_TOOLCHAIN=$toolchain CARGO_BUILD_TARGET=$host
     export CARGO_UNSTABLE_BUILD_STD=std,panic_abort
     export RUSTFLAGS="-Zsanitizer=$checker -Cforce-frame-pointers=yes"
-    export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+    [ "$checker" != thread ] || RUSTFLAGS+=' --cfg ringfuse_tsan' # src/sys/kernel_order.rs
     rust_checks
     local flags="-fsanitize=$checker -fno-omit-frame-pointer"
     local link="-Wl,--export-dynamic,--whole-archive,$runtime,--no-whole-archive"
@@ -125,8 +123,10 @@ prove_sight() {
     done
 }
 
-# What Rust can check by itself.
+# What Rust can check by itself: also the preconditions of the standard library's
+# unsafe functions. Without LTO, which reports would have to be read through.
 rust_checks() {
+    export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
     export CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true
 }
 
@@ -145,5 +145,19 @@ thread)
     export TSAN_OPTIONS=$log:suppressions=$rules/tsan.txt:print_suppressions=0:die_after_fork=0:second_deadlock_stack=1:history_size=4:handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:handle_abort=0
     rust_sanitizer tsan
     ;;
-*) die "usage: sanitize.sh address|thread|undefined|miri|valgrind [ARGUMENT OF cargo test...]" ;;
+undefined)
+    select_tests "$@"
+    export UBSAN_OPTIONS=$log:print_stacktrace=1:halt_on_error=1
+    rust_checks
+    flags='-fsanitize=undefined -fno-sanitize-recover=undefined'
+    setup -Db_sanitize=undefined -Db_lundef=false -Dc_args=-fno-sanitize-recover=undefined
+    prove_sight "$flags" "$flags"
+    export RINGFUSE_TEST_CHECKED=$flags
+    run_tests
+    ;;
+valgrind)
+    ninja -C "$build"
+    "$top/scripts/cargo.sh" test --test valgrind "$@"
+    ;;
+*) die "usage: sanitize.sh address|thread|undefined|valgrind [ARGUMENT OF cargo test...]" ;;
 esac

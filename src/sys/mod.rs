@@ -6,6 +6,7 @@ pub mod cputime;
 pub mod fd;
 pub mod groups;
 pub mod imports;
+pub mod kernel_order;
 pub mod memory;
 pub mod mount;
 pub mod policy;
