@@ -22,6 +22,23 @@ test-stock: ## runs the tests of single operations on the system's libfuse3
 coverage: ## prints which test calls what; with what was seen in the last `make test`
 	@scripts/coverage.py $(if $(wildcard build/calls),--calls build/calls)
 
+test-asan: ## runs all tests under AddressSanitizer and LeakSanitizer; needs a nightly Rust
+	@scripts/deps.sh test
+	@scripts/sanitize.sh address
+
+test-tsan: ## runs all tests under ThreadSanitizer; needs a nightly Rust
+	@scripts/deps.sh test
+	@scripts/sanitize.sh thread
+
+test-ubsan: ## runs all tests with checks for undefined behaviour in C and in Rust
+	@scripts/deps.sh test
+	@scripts/sanitize.sh undefined
+
+test-valgrind: ## 10,000 requests and a destroy under valgrind (part of make test)
+	@scripts/deps.sh test
+	@scripts/build.sh
+	@scripts/sanitize.sh valgrind
+
 test-kernels: ## runs the tests of tests/vm on a matrix of kernels in qemu
 	@scripts/deps.sh test
 	@scripts/build.sh
@@ -53,4 +70,5 @@ vendor: ## fetches the sources of all crates into vendor/, for building without 
 clean: ## removes what was built
 	rm -rf build target
 
-.PHONY: help demo test test-stock coverage test-kernels bench build docs install uninstall vendor clean
+.PHONY: help demo test test-stock coverage test-asan test-tsan test-ubsan test-valgrind test-kernels \
+	bench build docs install uninstall vendor clean

@@ -16,5 +16,5 @@ narrow='target_pointer_width = "32"'
     "target.'cfg($narrow)'.rustflags=['--cfg=libc_unstable_gnu_time_bits=\"64\"']")
 # As a static library alone: beside an rlib, cargo leaves out the LTO.
 "$(dirname "$0")/cargo.sh" rustc --lib --crate-type staticlib --release --quiet "${options[@]}"
-built=$CARGO_TARGET_DIR/${4-}/release/libringfuse.a
+built=$CARGO_TARGET_DIR/${4:-${CARGO_BUILD_TARGET:-}}/release/libringfuse.a
 cmp -s "$built" "$output" || cp "$built" "$output"

@@ -142,6 +142,7 @@ test)
         done
         need libc6-i386 test -e /lib/ld-linux.so.2
     fi
+    need valgrind has valgrind
     ;;
 bench)
     need fuse3 has fusermount3

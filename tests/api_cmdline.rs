@@ -33,6 +33,10 @@ fn run_with<S: AsRef<[u8]>>(api: Api, old: bool, command: &[S]) -> Outcome {
         let result = parse(&mut command.args, memory.as_mut_ptr());
         if old && result != 0 {
             // Stock from 3.12 on writes nothing then, 3.11 and we do.
+            let mountpoint = memory.assume_init_ref().mountpoint;
+            if mountpoint as usize != 0x5555_5555_5555_5555 {
+                libc::free(mountpoint.cast());
+            }
             memory.as_mut_ptr().write_bytes(0, 1);
         }
         let opts = memory.assume_init();

@@ -299,6 +299,9 @@ each_transport! {
         };
         let (early, late) = (least(&usage[11..21]), least(&usage[190..200]));
         assert_eq!((late[0], late[1]), (early[0], early[1]), "descriptors, threads: {early:?} {late:?}");
+        if machine::checked() {
+            return skip("memory: the checker that watches the filesystem keeps what is freed");
+        }
         assert!(late[2] <= early[2] + 4, "mappings: {early:?} {late:?}");
         assert!(late[3] <= early[3] + 256, "memory: {early:?} {late:?}");
     }

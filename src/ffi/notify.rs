@@ -19,7 +19,7 @@ unsafe fn notify(se: *const Session, f: impl FnOnce(&Session) -> Result<()>) -> 
 /// `name` has `namelen` bytes.
 unsafe fn name_bytes<'a>(name: *const c_char, namelen: size_t) -> &'a [u8] {
     // SAFETY: the caller's promise.
-    unsafe { std::slice::from_raw_parts(name.cast(), namelen) }
+    unsafe { crate::sys::memory::bytes(name.cast(), namelen) }
 }
 
 /// # Safety

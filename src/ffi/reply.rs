@@ -5,8 +5,10 @@ use crate::abi::public::{Bufvec, Ctx, EntryParam, FileInfo, InterruptFunc, Opene
 use crate::errno::{Errno, Result};
 use crate::session::request::Request;
 use crate::session::{passthrough, reply};
+use crate::sys::memory::bytes;
 use crate::{sys, transport};
 use libc::{c_char, c_double, c_int, c_uint, c_void, iovec, off64_t as off_t, size_t};
+use std::borrow::Cow;
 use std::ffi::CStr;
 use std::io::IoSlice;
 
@@ -22,23 +24,21 @@ fn zero_or_errno(result: Result<()>) -> c_int {
 }
 
 /// # Safety
-/// `data` has `size` bytes.
-unsafe fn bytes<'a>(data: *const c_void, size: size_t) -> &'a [u8] {
-    if size == 0 || data.is_null() {
-        return &[];
+/// `iov` has `count` elements, each valid.
+unsafe fn slices<'a>(iov: *const iovec, count: usize) -> Cow<'a, [IoSlice<'a>]> {
+    if count == 0 || iov.is_null() {
+        return Cow::Borrowed(&[]);
     }
     // SAFETY: the caller's promise.
-    unsafe { std::slice::from_raw_parts(data.cast(), size) }
-}
-
-/// # Safety
-/// `iov` has `count` elements, each valid.
-unsafe fn slices<'a>(iov: *const iovec, count: usize) -> &'a [IoSlice<'a>] {
-    if count == 0 || iov.is_null() {
-        return &[];
+    let iov = unsafe { std::slice::from_raw_parts(iov, count) };
+    if iov.iter().any(|part| part.iov_base.is_null()) {
+        // An iovec may be empty at NULL, an IoSlice must not.
+        // SAFETY: the caller's promise.
+        let part = |part: &iovec| IoSlice::new(unsafe { bytes(part.iov_base, part.iov_len) });
+        return iov.iter().map(part).collect();
     }
     // SAFETY: IoSlice is guaranteed to be laid out like iovec.
-    unsafe { std::slice::from_raw_parts(iov.cast(), count) }
+    Cow::Borrowed(unsafe { std::slice::from_raw_parts(iov.as_ptr().cast(), count) })
 }
 
 /// Areas of the client's memory, which is not ours to touch.
@@ -100,7 +100,7 @@ mod replies {
         fn fuse_reply_data(req, bufv: *mut Bufvec, flags: c_uint) = transport::answer_bufvec(req, bufv, flags);
         /// Data from several places.
         fn fuse_reply_iov(req, iov: *const iovec, count: c_int) =
-            reply::pieces(req, slices(iov, count.max(0) as usize));
+            reply::pieces(req, &slices(iov, count.max(0) as usize));
         /// Filesystem statistics.
         fn fuse_reply_statfs(req, stbuf: *const libc::statvfs64) = reply::statvfs(req, &*stbuf);
         /// The size of an extended attribute.
@@ -118,7 +118,7 @@ mod replies {
             reply::ioctl(req, result, &[IoSlice::new(bytes(buf, size))]);
         /// An ioctl's result and data from several places.
         fn fuse_reply_ioctl_iov(req, result: c_int, iov: *const iovec, count: c_int) =
-            reply::ioctl(req, result, slices(iov, count.max(0) as usize));
+            reply::ioctl(req, result, &slices(iov, count.max(0) as usize));
         /// Asks for the ioctl again, with more data.
         fn fuse_reply_ioctl_retry(
             req, in_iov: *const iovec, in_count: size_t, out_iov: *const iovec, out_count: size_t

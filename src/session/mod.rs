@@ -96,8 +96,8 @@ pub struct Session {
     alarm_pointer: AtomicPtr<Alarm>,
     /// Whether the single-threaded loop is in its read.
     reading: AtomicBool,
-    /// Threads that are about to use `alarm_pointer`.
-    ringing: AtomicUsize,
+    /// Threads that are in [`Session::exit`].
+    exiting: AtomicUsize,
     shape: Mutex<Option<LoopShape>>,
     negotiated: parking_lot::RwLock<Negotiated>,
     setxattr_ext: AtomicBool,
@@ -166,7 +166,7 @@ impl Session {
             alarm: Mutex::new(None),
             alarm_pointer: AtomicPtr::default(),
             reading: AtomicBool::new(false),
-            ringing: AtomicUsize::new(0),
+            exiting: AtomicUsize::new(0),
             shape: Mutex::new(None),
             negotiated: Default::default(),
             setxattr_ext: AtomicBool::new(false),
@@ -320,15 +320,17 @@ impl Session {
     /// Asks every loop of the session to return. Async-signal-safe.
     #[allow(unsafe_code)]
     pub fn exit(&self) {
+        // First: once the loop sees the rest it may return, and its thread may
+        // destroy the session, which waits for us.
+        self.exiting.fetch_add(1, Ordering::SeqCst);
         self.exited.store(true, Ordering::SeqCst);
         self.wakeup.signal();
-        self.ringing.fetch_add(1, Ordering::SeqCst);
         if self.reading.load(Ordering::SeqCst) {
             // SAFETY: the alarm is in an Arc of ours; whoever replaces it has set
-            // the pointer to null and waited for `ringing` to be 0.
+            // the pointer to null and waited for `exiting` to be 0.
             unsafe { crate::sys::wake::ring_alarm(self.alarm_pointer.load(Ordering::SeqCst)) };
         }
-        self.ringing.fetch_sub(1, Ordering::SeqCst);
+        self.exiting.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// As [`Session::exit`], on behalf of signal number `signal`, which the loop
@@ -426,6 +428,14 @@ impl Session {
             }
         }
         self.fd.store(-1, Ordering::Release);
+        self.await_exits();
+    }
+
+    /// Waits until no thread is in [`Session::exit`], which is soon.
+    fn await_exits(&self) {
+        while self.exiting.load(Ordering::SeqCst) != 0 {
+            std::thread::yield_now();
+        }
     }
 
     /// Runs the filesystem's `destroy`, once.
@@ -476,9 +486,7 @@ impl AlarmGuard<'_> {
 impl Drop for AlarmGuard<'_> {
     fn drop(&mut self) {
         self.session.alarm_pointer.store(std::ptr::null_mut(), Ordering::SeqCst);
-        while self.session.ringing.load(Ordering::SeqCst) != 0 {
-            std::thread::yield_now();
-        }
+        self.session.await_exits();
         if let Some(alarm) = &self.alarm {
             alarm.silence();
         }

@@ -75,7 +75,7 @@ pub unsafe fn process(session: &Session, buf: *const Buf) {
     let (flags, memory, size, fd) = unsafe { ((*buf).flags, (*buf).mem, (*buf).size, (*buf).fd) };
     if flags & BUF_IS_FD == 0 {
         // SAFETY: the caller's promise.
-        let message = unsafe { std::slice::from_raw_parts(memory.cast::<u8>(), size) };
+        let message = unsafe { crate::sys::memory::bytes(memory, size) };
         return dev::serve_foreign(session, session.fd(), message);
     }
     let mut message = vec![0; size];

@@ -24,6 +24,7 @@ use super::secctx::SecurityContexts;
 use super::Session;
 use crate::abi::kernel::{InHeader, Opcode};
 use crate::abi::public::{Ctx, InterruptFunc, Req};
+use crate::sys::kernel_order;
 use crate::transport::Route;
 use parking_lot::{Mutex, MutexGuard, ReentrantMutex};
 use std::cell::Cell;
@@ -129,6 +130,7 @@ impl Request {
 
     /// Puts a received request into the slot, which the calling thread owns.
     pub fn begin(&mut self, session: &Session, route: Route, header: &InHeader) -> Turn {
+        kernel_order::after_receiving();
         self.session = session;
         self.route = route;
         self.ctx = Ctx { uid: header.uid, gid: header.gid, pid: header.pid as i32, umask: 0 };

@@ -1,8 +1,21 @@
 //! Anonymous memory.
 
 use crate::errno::{Errno, Result};
+use std::ffi::c_void;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+
+/// The `len` bytes at `start`, as a C program names them: NULL has none.
+///
+/// # Safety
+/// `start` is NULL or has that many bytes, for `'a`.
+pub unsafe fn bytes<'a>(start: *const c_void, len: usize) -> &'a [u8] {
+    if start.is_null() {
+        return &[];
+    }
+    // SAFETY: the caller's promise.
+    unsafe { std::slice::from_raw_parts(start.cast(), len) }
+}
 
 /// Zeroed pages that take memory when they are touched.
 pub struct Map {

@@ -8,6 +8,7 @@ pub mod dynamic;
 pub mod fd;
 pub mod groups;
 pub mod imports;
+pub mod kernel_order;
 pub mod memory;
 pub mod mount;
 pub mod pipe;

@@ -24,6 +24,7 @@ use crate::abi::kernel::OutHeader;
 use crate::abi::public::{Buf, Bufvec};
 use crate::errno::{Errno, Result};
 use crate::session::request::Request;
+use crate::sys::kernel_order;
 use std::io::IoSlice;
 use std::os::fd::RawFd;
 use zerocopy::IntoBytes;
@@ -43,6 +44,7 @@ pub enum Route {
 
 /// Answers with success and the bytes of `parts`, one after the other.
 pub fn answer(req: &Request, parts: &[IoSlice<'_>]) -> Result<()> {
+    kernel_order::before_handing_over();
     let result = match req.route() {
         Route::Ring => return ring::answer(req, parts),
         Route::Dev(_) | Route::Custom(_) => write_answer(req, 0, parts),
@@ -54,6 +56,7 @@ pub fn answer(req: &Request, parts: &[IoSlice<'_>]) -> Result<()> {
 
 /// Answers with `error` (positive; 0 is success without data).
 pub fn answer_error(req: &Request, error: i32) -> Result<()> {
+    kernel_order::before_handing_over();
     let result = match req.route() {
         Route::Ring => return ring::answer_error(req, error),
         Route::Dev(_) | Route::Custom(_) => write_answer(req, -error, &[]),
@@ -66,6 +69,7 @@ pub fn answer_error(req: &Request, error: i32) -> Result<()> {
 /// Ends a request that gets no answer (FORGET, NOTIFY_REPLY, an INTERRUPT).
 /// A ring entry goes back to the kernel all the same.
 pub fn no_answer(req: &Request) {
+    kernel_order::before_handing_over();
     match req.route() {
         Route::Ring => {
             let _ = ring::answer_error(req, 0);

@@ -90,6 +90,9 @@ impl Programs {
             release.ok_or_else(|| format!("pkg-config calls the version of fuse3 {version:?}"))?;
         let mut compiler = Command::new("cc");
         compiler.args(["-O2", "-o"]).arg(&binary).arg(&source).args(flags.split_whitespace());
+        if let Ok(checker) = std::env::var("RINGFUSE_TEST_CHECKED") {
+            compiler.args(checker.split_whitespace());
+        }
         let output = explain(compiler.output(), "cannot run cc")?;
         if !output.status.success() {
             let errors = String::from_utf8_lossy(&output.stderr);

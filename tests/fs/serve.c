@@ -11,7 +11,7 @@
 #include <sys/mount.h>
 
 struct serve_options serve_options;
-struct fuse_session *serve_session;
+_Atomic(struct fuse_session *) serve_session; /* the command thread looks */
 
 static int trace_fd = -1;
 static command_fn command_table;

@@ -53,7 +53,7 @@ extern struct serve_options serve_options;
 void serve_parse(int argc, char **argv, const struct fuse_opt *own, void *data);
 
 /* The session that commands are about; NULL while there is none. */
-extern struct fuse_session *serve_session;
+extern _Atomic(struct fuse_session *) serve_session;
 
 /* Starts the thread that serves commands. `commands` may be NULL; "exit"
  * (fuse_session_exit) and "ping" are always there. */

@@ -57,6 +57,12 @@ pub fn stock() -> bool {
     env::var_os("RINGFUSE_TEST_STOCK").is_some_and(|v| v == OsStr::new("1"))
 }
 
+/// Whether the filesystems run under a checker such as a sanitizer, which uses
+/// memory of its own.
+pub fn checked() -> bool {
+    env::var_os("RINGFUSE_TEST_CHECKED").is_some()
+}
+
 /// The CPUs this process may use.
 pub fn cpus() -> Vec<usize> {
     let set = rustix::thread::sched_getaffinity(None).expect("sched_getaffinity");

@@ -18,6 +18,8 @@
 //! * `RINGFUSE_TEST_LIBDIR`: a directory with another library to test.
 //! * `RINGFUSE_TEST_CALLS`: a directory for what the filesystems called, see
 //!   `record.rs`.
+//! * `RINGFUSE_TEST_CHECKED`: set by `scripts/sanitize.sh`, which runs the
+//!   filesystems under a checker: how to link a program that it can watch.
 //! * `RINGFUSE_TEST_STOCK=1`: the library under test is libfuse; what only
 //!   ringfuse does is skipped.
 

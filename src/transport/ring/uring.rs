@@ -2,6 +2,7 @@
 
 use super::sqe::Token;
 use crate::errno::{Errno, Result};
+use crate::sys::kernel_order;
 use io_uring::squeue::Entry128;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{cqueue, squeue, IoUring};
@@ -46,6 +47,7 @@ impl Ring {
 
     /// Queues `sqe` for the next submission.
     pub fn push(&mut self, sqe: &Entry128) -> Result<()> {
+        kernel_order::before_handing_over();
         loop {
             if Self::try_push(&mut self.uring, sqe) {
                 return Ok(());
@@ -93,6 +95,7 @@ impl Ring {
     /// The next thing that happened.
     pub fn next(&mut self) -> Option<Completion> {
         let cqe = self.uring.completion().next()?;
+        kernel_order::after_receiving();
         Some(Completion { token: Token::decode(cqe.user_data()), result: cqe.result() })
     }
 }
