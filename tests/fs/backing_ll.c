@@ -14,6 +14,7 @@
 #define FUSE_USE_VERSION 317
 #include "serve.h"
 
+#include <inttypes.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -175,7 +176,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 {
 	struct fuse_bufvec data = FUSE_BUFVEC_INIT(size);
 
-	trace(req, "read", "ino=%lu", ino);
+	trace(req, "read", "ino=%" PRIu64, ino);
 	data.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
 	data.buf[0].fd = fi->fh;
 	data.buf[0].pos = off;
@@ -187,7 +188,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 {
 	ssize_t res = pwrite(fi->fh, buf, size, off);
 
-	trace(req, "write", "ino=%lu", ino);
+	trace(req, "write", "ino=%" PRIu64, ino);
 	if (res < 0)
 		fuse_reply_err(req, errno);
 	else
@@ -196,7 +197,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	trace(req, "release", "ino=%lu res=%d", ino, unback(req, ino));
+	trace(req, "release", "ino=%" PRIu64 " res=%d", ino, unback(req, ino));
 	close(fi->fh);
 	fuse_reply_err(req, 0);
 }

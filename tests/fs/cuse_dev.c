@@ -7,6 +7,7 @@
  */
 #include "cuse_dev.h"
 
+#include <inttypes.h>
 #include <ctype.h>
 #include <errno.h>
 #include <poll.h>
@@ -96,7 +97,7 @@ static void device_open(fuse_req_t req, struct fuse_file_info *fi)
 	pthread_mutex_lock(&lock);
 	fi->fh = next_fh++;
 	pthread_mutex_unlock(&lock);
-	trace("open fh=%lu flags=%o userdata=%d uid=%u", fi->fh, fi->flags & O_ACCMODE,
+	trace("open fh=%" PRIu64 " flags=%o userdata=%d uid=%u", fi->fh, fi->flags & O_ACCMODE,
 	      *(int *)fuse_req_userdata(req), fuse_req_ctx(req)->uid);
 	fuse_reply_open(req, fi);
 }
@@ -150,7 +151,7 @@ static void device_read(fuse_req_t req, size_t size, off_t off, struct fuse_file
 	int error = 0, waits = 0;
 	size_t count = 0;
 
-	trace("read fh=%lu size=%zu off=%ld", fi->fh, size, (long)off);
+	trace("read fh=%" PRIu64 " size=%zu off=%ld", fi->fh, size, (long)off);
 	fuse_req_interrupt_func(req, interrupted, NULL);
 	pthread_mutex_lock(&lock);
 	if (used > 0) {
@@ -211,7 +212,7 @@ static void device_write(fuse_req_t req, const char *buf, size_t size, off_t off
 {
 	size_t room;
 
-	trace("write fh=%lu size=%zu off=%ld", fi->fh, size, (long)off);
+	trace("write fh=%" PRIu64 " size=%zu off=%ld", fi->fh, size, (long)off);
 	pthread_mutex_lock(&lock);
 	room = sizeof(mail) - used;
 	if (size > room)
@@ -228,19 +229,19 @@ static void device_write(fuse_req_t req, const char *buf, size_t size, off_t off
 
 static void device_flush(fuse_req_t req, struct fuse_file_info *fi)
 {
-	trace("flush fh=%lu", fi->fh);
+	trace("flush fh=%" PRIu64, fi->fh);
 	fuse_reply_err(req, 0);
 }
 
 static void device_release(fuse_req_t req, struct fuse_file_info *fi)
 {
-	trace("release fh=%lu", fi->fh);
+	trace("release fh=%" PRIu64, fi->fh);
 	fuse_reply_err(req, 0);
 }
 
 static void device_fsync(fuse_req_t req, int datasync, struct fuse_file_info *fi)
 {
-	trace("fsync fh=%lu datasync=%d", fi->fh, datasync);
+	trace("fsync fh=%" PRIu64 " datasync=%d", fi->fh, datasync);
 	fuse_reply_err(req, 0);
 }
 
@@ -359,7 +360,7 @@ static void device_poll(fuse_req_t req, struct fuse_file_info *fi, struct fuse_p
 	struct fuse_pollhandle *old = NULL;
 	unsigned ready;
 
-	trace("poll fh=%lu handle=%d", fi->fh, ph != NULL);
+	trace("poll fh=%" PRIu64 " handle=%d", fi->fh, ph != NULL);
 	pthread_mutex_lock(&lock);
 	ready = POLLOUT | (used > 0 ? POLLIN : 0);
 	if (ph) {

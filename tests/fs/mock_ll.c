@@ -21,6 +21,7 @@
  */
 #define _GNU_SOURCE
 #define FUSE_USE_VERSION 312
+#include <inttypes.h>
 #include <fuse_lowlevel.h>
 
 #include <dlfcn.h>
@@ -155,7 +156,7 @@ static const char *info(const struct fuse_file_info *fi)
 #define OP(name, format, parameters, ...)                     \
 	static void op_##name parameters                      \
 	{                                                     \
-		SAY(#name " ino=%lu " format, ino, __VA_ARGS__); \
+		SAY(#name " ino=%" PRIu64 " " format, ino, __VA_ARGS__); \
 		answer(req, 0);                               \
 	}
 #define REQ fuse_req_t req, fuse_ino_t ino
@@ -182,9 +183,10 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 static void op_destroy(void *userdata) { SAY("destroy userdata=%d", userdata == &number); }
 OP(lookup, "name=%s", (REQ, const char *name), name)
 OP(getattr, "%s", (REQ, FI), info(fi))
-OP(setattr, "set=%x mode=%o uid=%u gid=%u size=%ld atime=%ld.%ld mtime=%ld.%ld %s",
+OP(setattr, "set=%x mode=%o uid=%u gid=%u size=%" PRId64 " atime=%ld.%ld mtime=%ld.%ld %s",
    (REQ, struct stat *a, int set, FI), set, a->st_mode, a->st_uid, a->st_gid, a->st_size,
-   a->st_atim.tv_sec, a->st_atim.tv_nsec, a->st_mtim.tv_sec, a->st_mtim.tv_nsec, info(fi))
+   (long)a->st_atim.tv_sec, (long)a->st_atim.tv_nsec, (long)a->st_mtim.tv_sec,
+   (long)a->st_mtim.tv_nsec, info(fi))
 OP(readlink, "%s", (REQ), "")
 OP(mknod, "name=%s mode=%o rdev=%lx umask=%o", (REQ, const char *name, mode_t mode, dev_t rdev),
    name, mode, (long)rdev, F(fuse_req_ctx)(req)->umask)
@@ -194,23 +196,23 @@ OP(unlink, "name=%s", (REQ, const char *name), name)
 OP(rmdir, "name=%s", (REQ, const char *name), name)
 static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t ino, const char *name)
 {
-	SAY("symlink ino=%lu name=%s link=%s", ino, name, link);
+	SAY("symlink ino=%" PRIu64 " name=%s link=%s", ino, name, link);
 	answer(req, 0);
 }
-OP(rename, "name=%s newparent=%lu newname=%s flags=%x",
+OP(rename, "name=%s newparent=%" PRIu64 " newname=%s flags=%x",
    (REQ, const char *name, fuse_ino_t to, const char *newname, unsigned int flags), name, to,
    newname, flags)
-OP(link, "newparent=%lu newname=%s", (REQ, fuse_ino_t to, const char *newname), to, newname)
+OP(link, "newparent=%" PRIu64 " newname=%s", (REQ, fuse_ino_t to, const char *newname), to, newname)
 OP(open, "%s", (REQ, FI), info(fi))
-OP(read, "size=%zu off=%ld %s", (REQ, size_t size, off_t off, FI), size, off, info(fi))
-OP(write, "data=%.*s size=%zu off=%ld %s", (REQ, const char *buf, size_t size, off_t off, FI),
+OP(read, "size=%zu off=%" PRId64 " %s", (REQ, size_t size, off_t off, FI), size, off, info(fi))
+OP(write, "data=%.*s size=%zu off=%" PRId64 " %s", (REQ, const char *buf, size_t size, off_t off, FI),
    (int)size, buf, size, off, info(fi))
 OP(flush, "%s", (REQ, FI), info(fi))
 OP(release, "%s", (REQ, FI), info(fi))
 OP(fsync, "datasync=%d %s", (REQ, int datasync, FI), datasync, info(fi))
 OP(opendir, "%s", (REQ, FI), info(fi))
-OP(readdir, "size=%zu off=%ld %s", (REQ, size_t size, off_t off, FI), size, off, info(fi))
-OP(readdirplus, "size=%zu off=%ld %s", (REQ, size_t size, off_t off, FI), size, off, info(fi))
+OP(readdir, "size=%zu off=%" PRId64 " %s", (REQ, size_t size, off_t off, FI), size, off, info(fi))
+OP(readdirplus, "size=%zu off=%" PRId64 " %s", (REQ, size_t size, off_t off, FI), size, off, info(fi))
 OP(releasedir, "%s", (REQ, FI), info(fi))
 OP(fsyncdir, "datasync=%d %s", (REQ, int datasync, FI), datasync, info(fi))
 OP(statfs, "%s", (REQ), "")
@@ -223,12 +225,12 @@ OP(removexattr, "name=%s", (REQ, const char *name), name)
 OP(access, "mask=%o", (REQ, int mask), mask)
 OP(create, "name=%s mode=%o umask=%o %s", (REQ, const char *name, mode_t mode, FI), name, mode,
    F(fuse_req_ctx)(req)->umask, info(fi))
-#define LOCK(l) (l)->l_type, (long)(l)->l_start, (long)(l)->l_len, (l)->l_pid
-OP(getlk, "type=%d start=%ld len=%ld lock_pid=%d %s", (REQ, FI, struct flock *l), LOCK(l), info(fi))
-OP(setlk, "type=%d start=%ld len=%ld lock_pid=%d sleep=%d %s",
+#define LOCK(l) (l)->l_type, (int64_t)(l)->l_start, (int64_t)(l)->l_len, (l)->l_pid
+OP(getlk, "type=%d start=%" PRId64 " len=%" PRId64 " lock_pid=%d %s", (REQ, FI, struct flock *l), LOCK(l), info(fi))
+OP(setlk, "type=%d start=%" PRId64 " len=%" PRId64 " lock_pid=%d sleep=%d %s",
    (REQ, FI, struct flock *l, int sleep), LOCK(l), sleep, info(fi))
 OP(flock, "op=%x %s", (REQ, FI, int op), op, info(fi))
-OP(bmap, "blocksize=%zu idx=%lu", (REQ, size_t blocksize, uint64_t idx), blocksize, (long)idx)
+OP(bmap, "blocksize=%zu idx=%" PRIu64, (REQ, size_t blocksize, uint64_t idx), blocksize, idx)
 OP(ioctl, "cmd=%x arg=%p flags=%x in=%.*s in_size=%zu out_size=%zu %s",
    (REQ, unsigned int cmd, void *arg, FI, unsigned int flags, const void *in, size_t in_size,
     size_t out_size),
@@ -236,26 +238,26 @@ OP(ioctl, "cmd=%x arg=%p flags=%x in=%.*s in_size=%zu out_size=%zu %s",
 static struct fuse_pollhandle *waiter;
 static void op_poll(fuse_req_t req, fuse_ino_t ino, FI, struct fuse_pollhandle *ph)
 {
-	SAY("poll ino=%lu notify=%d %s", ino, ph != NULL, info(fi));
+	SAY("poll ino=%" PRIu64 " notify=%d %s", ino, ph != NULL, info(fi));
 	waiter = ph;
 	answer(req, 0);
 }
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 {
-	SAY("forget ino=%lu nlookup=%lu", ino, (long)nlookup);
+	SAY("forget ino=%" PRIu64 " nlookup=%" PRIu64, ino, nlookup);
 	F(fuse_reply_none)(req);
 }
 static void op_retrieve_reply(fuse_req_t req, void *cookie, fuse_ino_t ino, off_t off,
 			      struct fuse_bufvec *buf)
 {
-	SAY("retrieve_reply cookie=%p ino=%lu off=%ld size=%zu data=%.*s", cookie, ino, off,
+	SAY("retrieve_reply cookie=%p ino=%" PRIu64 " off=%" PRId64 " size=%zu data=%.*s", cookie, ino, off,
 	    F(fuse_buf_size)(buf), (int)buf->buf[0].size, (const char *)buf->buf[0].mem);
 	F(fuse_reply_none)(req);
 }
-OP(fallocate, "mode=%x off=%ld len=%ld %s", (REQ, int mode, off_t off, off_t len, FI), mode, off,
+OP(fallocate, "mode=%x off=%" PRId64 " len=%" PRId64 " %s", (REQ, int mode, off_t off, off_t len, FI), mode, off,
    len, info(fi))
-OP(lseek, "off=%ld whence=%d %s", (REQ, off_t off, int whence, FI), off, whence, info(fi))
-OP(copy_file_range, "off=%ld fh=%lx to=%lu off_out=%ld fh_out=%lx len=%zu flags=%x",
+OP(lseek, "off=%" PRId64 " whence=%d %s", (REQ, off_t off, int whence, FI), off, whence, info(fi))
+OP(copy_file_range, "off=%" PRId64 " fh=%lx to=%" PRIu64 " off_out=%" PRId64 " fh_out=%lx len=%zu flags=%x",
    (REQ, off_t off, FI, fuse_ino_t to, off_t off_out, struct fuse_file_info *fi_out, size_t len,
     int flags),
    off, (long)fi->fh, to, off_out, (long)fi_out->fh, len, flags)

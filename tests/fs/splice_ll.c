@@ -35,6 +35,7 @@
  */
 #include "serve.h"
 
+#include <inttypes.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -268,7 +269,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 
 	(void)fi;
 	*task = (struct task){ req, names[ino - 2], size, off };
-	trace(req, "read", "size=%zu off=%ld", size, off);
+	trace(req, "read", "size=%zu off=%" PRId64, size, off);
 	if (strcmp(task->name, "stored") == 0)
 		stored_reads++;
 	if (!has(task->name, "thread")) {

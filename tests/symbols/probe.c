@@ -64,14 +64,14 @@ static int check_log(void)
 	void (*set_log_func)(void (*)(int, const char *, va_list)) = find("fuse_set_log_func");
 	void (*log_message)(int, const char *, ...) = find("fuse_log");
 	void *(*new_31)(void *, const void *, size_t, void *) = find("fuse_new_31");
-	int (*main_real)(int, char **, const void *, size_t, void *) = find("fuse_main_real");
-	int (*fs_unlink)(void *, const char *) = find("fuse_fs_unlink");
+	void *(*session_new)(void *, const void *, size_t, void *) = find("fuse_session_new");
+	int (*session_mount)(void *, const char *) = find("fuse_session_mount");
 
 	set_log_func(print_message);
 	log_message(6, "%s %d\n", "formatted", 42);
 	printf("= %p\n", new_31(NULL, NULL, 0, NULL));
-	printf("= %d\n", main_real(0, NULL, NULL, 0, NULL));
-	printf("= %d\n", fs_unlink(NULL, "/"));
+	printf("= %p\n", session_new(NULL, NULL, 0, NULL));
+	printf("= %d\n", session_mount(NULL, NULL));
 	set_log_func(NULL);
 	fflush(stdout);
 	log_message(6, "to stderr\n");

@@ -43,17 +43,19 @@ pub unsafe fn getattr(op: &Op<'_>, ino: u64, fi: *mut FileInfo) -> Result<()> {
     answer(op, ino, path, fi)
 }
 
+/// As `struct stat` has them.
+type Nanos = libc::c_long;
+
 /// A time that is set: to what is given, to now, or not at all.
-fn time(valid: c_int, given: c_int, now: c_int, sec: i64, nsec: i64) -> timespec {
+fn time(valid: c_int, given: c_int, now: c_int, sec: libc::time_t, nsec: Nanos) -> timespec {
     // SAFETY: plain data.
     let mut time: timespec = unsafe { std::mem::zeroed() };
     if valid & now != 0 {
-        time.tv_nsec = UTIME_NOW;
+        time.tv_nsec = UTIME_NOW as _;
     } else if valid & given != 0 {
-        time.tv_sec = sec as libc::time_t;
-        time.tv_nsec = nsec as libc::c_long;
+        (time.tv_sec, time.tv_nsec) = (sec, nsec as _);
     } else {
-        time.tv_nsec = UTIME_OMIT;
+        time.tv_nsec = UTIME_OMIT as _;
     }
     time
 }

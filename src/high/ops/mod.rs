@@ -160,7 +160,7 @@ impl<'a> Op<'a> {
     /// Notes attributes that the filesystem gave, where auto_cache wants them.
     fn note(&self, ino: u64, stat: &stat64) {
         if self.config().auto_cache != 0 {
-            let mtime = (stat.st_mtime, stat.st_mtime_nsec);
+            let mtime = (stat.st_mtime as _, stat.st_mtime_nsec as _);
             self.nodes().update_stat(ino, mtime, stat.st_size, Instant::now());
         }
     }
