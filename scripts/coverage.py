@@ -240,7 +240,7 @@ def behaviours():
         for name in names:
             *suite, test = name.split("::")
             source = TOP / ("src/mount/tests.rs" if suite == ["mount", "tests"]
-                            else f"tests/{suite[0]}.rs")
+                            else f"tests/{'/'.join(suite)}.rs")
             if not source.exists() or not re.search(r"fn %s\b" % test, read(source)):
                 yield f"docs/behaviours.md: there is no test {name}"
         for topic in lines:

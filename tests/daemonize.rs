@@ -221,6 +221,18 @@ each_transport! {
         }
     }
 
+    fn success_can_be_told_before_the_mount(on) {
+        if !possible() {
+            return;
+        }
+        let mut fs = Filesystem::start(on, &[BACKGROUND, "succeed", "blksize=512"]);
+        assert_eq!(fs.status(), Some(0), "{}", fs.log());
+        fs.wait_for("succeeded active=0");
+        // The mount is refused after that, and nobody hears of it.
+        fs.wait_for("mount failed=1");
+        fs.is_gone();
+    }
+
     fn synchronous_init_on_order(on) {
         if !possible() {
             return;

@@ -278,7 +278,11 @@ fn messages_go_through_the_programs_log_function() {
         ];
         assert_eq!(lines.len(), 1 + 2 * expected.len(), "{printed}");
         for ((function, answer), pair) in expected.iter().zip(lines[1..].chunks(2)) {
-            assert!(pair[0].starts_with(&format!("3: fuse: {function} was called ")), "{}", pair[0]);
+            assert!(
+                pair[0].starts_with(&format!("3: fuse: {function} was called ")),
+                "{}",
+                pair[0]
+            );
             assert_eq!(pair[1], *answer, "{function}");
         }
         assert_eq!(text(&output.stderr), "to stderr\n");
