@@ -36,7 +36,7 @@ use libc::c_void;
 use once_cell::sync::OnceCell;
 use ops::Pruning;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::Arc;
 use tree::Nodes;
 
@@ -49,6 +49,9 @@ pub struct Fuse {
     /// Made with the settings that `init` leaves.
     nodes: OnceCell<Nodes>,
     pruning: Pruning,
+    /// The layers' `destroy` has been called: modules and what is below them are
+    /// gone.
+    ended: AtomicBool,
 }
 
 /// Owns the layers, by the uppermost one.
@@ -113,6 +116,11 @@ impl Fuse {
     pub fn layer(&self) -> &Layer {
         // SAFETY: alive until `self.top` is dropped.
         unsafe { &*self.top.0 }
+    }
+
+    /// Whether the layers have been destroyed, by DESTROY or at the end.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// The nodes that the kernel knows.

@@ -19,6 +19,7 @@ use crate::{cmdline, daemonize, log_error, mount, signals};
 use libc::{c_int, c_void};
 use once_cell::sync::OnceCell;
 use std::ffi::CStr;
+use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 
 /// What `fuse_main` returns: which step failed.
@@ -90,6 +91,7 @@ impl Fuse {
             session: None,
             nodes: OnceCell::new(),
             pruning: Pruning::default(),
+            ended: AtomicBool::new(false),
         });
         fuse.layer().set_debug(options.config.debug != 0);
         let session_options = SessionOptions::parse(args)?;
