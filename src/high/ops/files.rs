@@ -8,7 +8,7 @@ use crate::high::layer::free_bufvec;
 use crate::high::tree::Path;
 use crate::session::reply;
 use crate::transport;
-use libc::{c_char, c_int, c_uint, c_void, off64_t, size_t, EPERM, O_ACCMODE, O_RDONLY};
+use libc::{c_int, c_uint, c_void, off64_t, size_t, EPERM, O_ACCMODE, O_RDONLY};
 use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
@@ -257,10 +257,7 @@ pub unsafe fn copy_file_range(
     flags: c_int,
 ) -> Result<()> {
     let paths = op.two_paths_or_none(ino, to)?;
-    let (from, into): (*const c_char, *const c_char) = match &paths {
-        Some(paths) => (paths.first.as_c_str().as_ptr(), paths.second.as_c_str().as_ptr()),
-        None => (std::ptr::null(), std::ptr::null()),
-    };
+    let (from, into) = (pointer(&paths.0), pointer(&paths.1));
     let mut copied = 0;
     op.call(|layer| {
         // SAFETY: the paths and the structures live as long as the call.
