@@ -5,6 +5,7 @@ use super::{opened, pointer, set, Op};
 use crate::abi::public::{Bufvec, FileBit, FileInfo, PollHandle};
 use crate::errno::{Errno, Result};
 use crate::high::layer::free_bufvec;
+use crate::high::tree::slab::CachedStat;
 use crate::high::tree::Path;
 use crate::session::reply;
 use crate::transport;
@@ -65,7 +66,9 @@ unsafe fn is_unchanged(op: &Op<'_>, ino: u64, path: &Path<'_>, fi: *mut FileInfo
     };
     let trusted = Duration::try_from_secs_f64(trusted).unwrap_or_default();
     let known = op.nodes().stat(ino);
-    if known.is_some_and(|known| Instant::now().duration_since(known.at) > trusted) {
+    // What has changed already need not be asked for again.
+    let old = |known: CachedStat| Instant::now().duration_since(known.at) > trusted;
+    if known.is_some_and(|known| known.unchanged && old(known)) {
         let mut stat = super::no_stat();
         let at = path.as_c_str().as_ptr();
         // SAFETY: path and attributes live as long as the call.
