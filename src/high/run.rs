@@ -6,7 +6,7 @@ use super::context::Operation;
 use super::layer::Layer;
 use super::ops::{self, Pruning};
 use super::options::{self, HighOptions};
-use super::{modules, Fuse, Settings, Top};
+use super::{modules, Fuse, Layers, Settings};
 use crate::abi::args::ArgVec;
 use crate::abi::high::Operations;
 use crate::abi::public::CmdlineOpts;
@@ -19,7 +19,6 @@ use crate::{cmdline, daemonize, log_error, mount, signals};
 use libc::{c_int, c_void};
 use once_cell::sync::OnceCell;
 use std::ffi::CStr;
-use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 
 /// What `fuse_main` returns: which step failed.
@@ -81,17 +80,16 @@ impl Fuse {
             help(args);
             return Err(Errno(libc::EINVAL));
         }
-        let mut top = Top(Box::into_raw(Layer::new(ops, private)));
+        let mut layers = Layers::new(Layer::new(ops, private));
         for name in &options.modules {
-            top.0 = modules::push(name, args, top.0)?;
+            layers.push(name, args)?;
         }
         let mut fuse = Box::new(Self {
-            top,
+            layers,
             settings: Settings::new(options.config),
             session: None,
             nodes: OnceCell::new(),
             pruning: Pruning::default(),
-            ended: AtomicBool::new(false),
         });
         fuse.layer().set_debug(options.config.debug != 0);
         let session_options = SessionOptions::parse(args)?;

@@ -28,8 +28,9 @@ fn answer(op: &Op<'_>, ino: u64, path: Option<Path<'_>>, fi: *mut FileInfo) -> R
     let mut stat = no_stat();
     // SAFETY: path and attributes live as long as the call.
     op.call(|layer| unsafe { layer.getattr(pointer(&path), &mut stat, fi) })?;
+    let hidden = path.as_ref().map_or_else(|| op.nodes().is_hidden(ino), Path::is_hidden);
     drop(path);
-    if op.nodes().is_hidden(ino) && stat.st_nlink > 0 {
+    if hidden && stat.st_nlink > 0 {
         stat.st_nlink -= 1;
     }
     op.note(ino, &stat);

@@ -11,7 +11,6 @@ use crate::sys::signal;
 use crate::sys::thread::{spawn, SignalMask, Thread};
 use parking_lot::{Condvar, Mutex};
 use std::ffi::c_void;
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,9 +44,7 @@ pub unsafe extern "C" fn destroy(userdata: *mut c_void) {
     // SAFETY: called by the session, once; its userdata is the filesystem.
     let fuse = unsafe { &*userdata.cast::<Fuse>() };
     let _operation = Operation::of_the_library(fuse);
-    fuse.ended.store(true, Ordering::Release);
-    // SAFETY: the layer's own function.
-    unsafe { fuse.layer().destroy() };
+    fuse.layers.end();
     debug_assert!(context::request().is_null());
 }
 
