@@ -178,28 +178,44 @@ fn calls_until_the_end(fs: &Mount) -> Vec<(String, String)> {
     calls
 }
 
+/// Runs `gates_high` without a mount; what it said, whether it ended well, and
+/// its trace.
+fn run(args: &[&str], play: bool) -> (String, bool, String) {
+    let dir = tempfile::TempDir::with_prefix("ringfuse-end-").expect("a directory");
+    let trace = dir.path().join("trace");
+    let mut command = Command::new(built("gates_high"));
+    command
+        .arg(dir.path())
+        .args(["-f", "-s", "-o", &format!("trace={}", trace.display())])
+        .args(args)
+        .stdin(Stdio::null());
+    if play {
+        command.env("PLAY", "1");
+    }
+    with_library_under_test(&mut command);
+    let output = command.output().expect("gates_high");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    (said, output.status.success(), fs::read_to_string(trace).expect("a trace"))
+}
+
 /// The connection ends while a removed file is open: the filesystem's `destroy`
 /// is the last that it sees, also below a module.
 #[test]
 fn nothing_comes_after_destroy() {
     for modules in [&[][..], &["-o", "modules=subdir,subdir=/below"]] {
-        let dir = tempfile::TempDir::with_prefix("ringfuse-end-").expect("a directory");
-        let trace = dir.path().join("trace");
-        let mut command = Command::new(built("gates_high"));
-        command
-            .arg(dir.path())
-            .args(["-f", "-s", "-o", &format!("trace={}", trace.display())])
-            .args(modules)
-            .env("PLAY", "1")
-            .stdin(Stdio::null());
-        with_library_under_test(&mut command);
-        let output = command.output().expect("gates_high");
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success() && said.ends_with("end\n"), "{output:?}");
+        let (said, well, trace) = run(modules, true);
         let answers = ["26 0", "1 0", "14 0", "10 0", "38 0"].map(|of| format!("answer {of}\n"));
-        assert_eq!(said, answers.concat() + "end\n");
-        let trace = fs::read_to_string(trace).expect("a trace");
+        assert_eq!((said, well), (answers.concat() + "end\n", true));
         assert!(trace.contains("rename path="), "the file was not hidden:\n{trace}");
         assert_eq!(trace.lines().last(), Some("destroy fi=none"), "{trace}");
     }
+}
+
+/// `fuse_new` fails after a module was set up: the module ends, the filesystem,
+/// which never began, does not.
+#[test]
+fn modules_end_when_there_is_no_filesystem() {
+    let (said, well, trace) = run(&["-o", "modules=ending,no_such_option"], false);
+    assert_eq!((said.as_str(), well), ("", false));
+    assert_eq!(trace, "module_destroy fi=none\n");
 }

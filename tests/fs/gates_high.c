@@ -11,6 +11,8 @@
  * those that wait; "entries" counts files and directories; "hidden" those of
  * them that have a hidden name.
  *
+ * It has a module, "ending".
+ *
  * With PLAY=1 in the environment it mounts nothing: it plays the kernel itself,
  * which ends the connection (DESTROY) while a removed file is open.
  */
@@ -278,6 +280,24 @@ static const struct fuse_operations ops = {
 	.readdir = gates_readdir,
 	.releasedir = gates_releasedir,
 };
+
+/* A module that does nothing but end. */
+
+static void ending_destroy(void *next)
+{
+	fuse_fs_destroy(next);
+	trace(NULL, "module_destroy", "fi=none");
+}
+
+static struct fuse_fs *ending_new(struct fuse_args *args, struct fuse_fs *next[])
+{
+	static const struct fuse_operations module = { .destroy = ending_destroy };
+
+	(void)args;
+	return fuse_fs_new(&module, sizeof(module), next[0]);
+}
+
+FUSE_REGISTER_MODULE(ending, ending_new);
 
 static long command(struct fuse_session *se, int argc, char **argv)
 {
