@@ -298,6 +298,11 @@ impl Layer {
         self.private.store(private, Ordering::Release);
     }
 
+    /// It has served nobody, so its `destroy` is not to be called.
+    pub fn never_started(&mut self) {
+        self.ops.destroy = None;
+    }
+
     /// The end: the layer's `destroy`, which frees the layer below if it is a
     /// module.
     pub unsafe fn destroy(&self) {

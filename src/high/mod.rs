@@ -29,21 +29,23 @@ pub mod options;
 pub mod run;
 pub mod tree;
 
+use crate::abi::args::ArgVec;
 use crate::abi::high::{Config, ConfigCell};
+use crate::errno::Result;
 use crate::session::Session;
 use layer::Layer;
 use libc::c_void;
 use once_cell::sync::OnceCell;
 use ops::Pruning;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::Arc;
 use tree::Nodes;
 
 /// `struct fuse`.
 pub struct Fuse {
-    /// The uppermost layer.
-    top: Top,
+    layers: Layers,
     settings: Settings,
     session: Option<Arc<Session>>,
     /// Made with the settings that `init` leaves.
@@ -51,19 +53,51 @@ pub struct Fuse {
     pruning: Pruning,
 }
 
-/// Owns the layers, by the uppermost one.
-struct Top(*mut Layer);
+/// Owns the layers: the filesystem, and modules above it.
+struct Layers {
+    top: *mut Layer,
+    filesystem: *mut Layer,
+    /// `destroy` has been called: modules and what is below them are gone.
+    ended: AtomicBool,
+}
 
 // SAFETY: a layer's operations may run on any thread.
-unsafe impl Send for Top {}
+unsafe impl Send for Layers {}
 // SAFETY: as above, at the same time.
-unsafe impl Sync for Top {}
+unsafe impl Sync for Layers {}
 
-impl Drop for Top {
+impl Layers {
+    fn new(filesystem: Box<Layer>) -> Self {
+        let filesystem = Box::into_raw(filesystem);
+        Self { top: filesystem, filesystem, ended: AtomicBool::new(false) }
+    }
+
+    /// Puts the module `name` on top.
+    fn push(&mut self, name: &CStr, args: &mut ArgVec) -> Result<()> {
+        self.top = modules::push(name, args, self.top)?;
+        Ok(())
+    }
+
+    /// Calls `destroy` of the layers, once.
+    fn end(&self) {
+        if !self.ended.swap(true, Ordering::AcqRel) {
+            // SAFETY: not destroyed before; the layer's own function.
+            unsafe { (*self.top).destroy() };
+        }
+    }
+}
+
+impl Drop for Layers {
     fn drop(&mut self) {
-        // SAFETY: made by `Layer::new`. Modules free the layers below them when
-        // they are destroyed, which `Fuse` has seen to.
-        drop(unsafe { Box::from_raw(self.0) });
+        if self.top != self.filesystem && !self.ended.load(Ordering::Acquire) {
+            // Never served: modules free what they have and the layers below them,
+            // but the filesystem is not to see an end without a beginning.
+            // SAFETY: alive, and nobody else uses the layers any more.
+            unsafe { (*self.filesystem).never_started() };
+            self.end();
+        }
+        // SAFETY: made by `Layer::new`; modules have freed the layers below.
+        drop(unsafe { Box::from_raw(self.top) });
     }
 }
 
@@ -111,8 +145,13 @@ impl Fuse {
 
     /// The uppermost layer.
     pub fn layer(&self) -> &Layer {
-        // SAFETY: alive until `self.top` is dropped.
-        unsafe { &*self.top.0 }
+        // SAFETY: alive until `self.layers` is dropped.
+        unsafe { &*self.layers.top }
+    }
+
+    /// Whether the layers have been destroyed, by DESTROY or at the end.
+    pub fn has_ended(&self) -> bool {
+        self.layers.ended.load(Ordering::Acquire)
     }
 
     /// The nodes that the kernel knows.

@@ -6,7 +6,7 @@ use super::context::Operation;
 use super::layer::Layer;
 use super::ops::{self, Pruning};
 use super::options::{self, HighOptions};
-use super::{modules, Fuse, Settings, Top};
+use super::{modules, Fuse, Layers, Settings};
 use crate::abi::args::ArgVec;
 use crate::abi::high::Operations;
 use crate::abi::public::CmdlineOpts;
@@ -80,12 +80,12 @@ impl Fuse {
             help(args);
             return Err(Errno(libc::EINVAL));
         }
-        let mut top = Top(Box::into_raw(Layer::new(ops, private)));
+        let mut layers = Layers::new(Layer::new(ops, private));
         for name in &options.modules {
-            top.0 = modules::push(name, args, top.0)?;
+            layers.push(name, args)?;
         }
         let mut fuse = Box::new(Self {
-            top,
+            layers,
             settings: Settings::new(options.config),
             session: None,
             nodes: OnceCell::new(),

@@ -28,8 +28,9 @@ fn answer(op: &Op<'_>, ino: u64, path: Option<Path<'_>>, fi: *mut FileInfo) -> R
     let mut stat = no_stat();
     // SAFETY: path and attributes live as long as the call.
     op.call(|layer| unsafe { layer.getattr(pointer(&path), &mut stat, fi) })?;
+    let hidden = path.as_ref().map_or_else(|| op.nodes().is_hidden(ino), Path::is_hidden);
     drop(path);
-    if op.nodes().is_hidden(ino) && stat.st_nlink > 0 {
+    if hidden && stat.st_nlink > 0 {
         stat.st_nlink -= 1;
     }
     op.note(ino, &stat);
@@ -121,7 +122,7 @@ pub unsafe fn readlink(op: &Op<'_>, ino: u64) -> Result<()> {
 }
 
 pub unsafe fn statfs(op: &Op<'_>, ino: u64) -> Result<()> {
-    let path = if ino == 0 { None } else { op.path_or_none(ino)? };
+    let path = if ino == 0 { None } else { Some(op.path(ino)?) };
     // SAFETY: plain data.
     let mut stat = unsafe { std::mem::zeroed() };
     // SAFETY: path and structure live as long as the call.

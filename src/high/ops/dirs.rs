@@ -73,10 +73,11 @@ pub unsafe fn user_handle(fi: *const FileInfo) -> u64 {
     unsafe { handle(fi) }.user
 }
 
-/// What the layer gets in place of `fi`.
+/// What the layer gets in place of `fi`: its handle and, as filesystems are used
+/// to, nothing else.
 unsafe fn users(fi: *const FileInfo) -> FileInfo {
     // SAFETY: the caller's promise.
-    unsafe { FileInfo { fh: user_handle(fi), ..*fi } }
+    unsafe { FileInfo { fh: user_handle(fi), ..FileInfo::default() } }
 }
 
 pub unsafe fn opendir(op: &Op<'_>, ino: u64, fi: *mut FileInfo) -> Result<()> {
@@ -132,9 +133,14 @@ pub unsafe fn fsyncdir(op: &Op<'_>, ino: u64, datasync: c_int, fi: *mut FileInfo
 struct Answer<'a> {
     op: &'a Op<'a>,
     ino: u64,
+    /// The directory above, where it is to be told. Found before the path is
+    /// held, for that may wait.
+    above: Option<u64>,
     plus: bool,
     bytes: Vec<u8>,
     used: usize,
+    /// An entry did not fit: none after it may take its place.
+    full: bool,
     /// Nodes that the kernel will have looked up with this answer.
     looked_up: Vec<u64>,
 }
@@ -146,7 +152,7 @@ impl Answer<'_> {
         let known = match config.readdir_ino {
             0 => None,
             _ if name == b"." => Some(self.ino),
-            _ if name == b".." => self.op.nodes().parent(self.ino).ok(),
+            _ if name == b".." => self.above,
             _ => self.op.nodes().find(self.ino, name),
         };
         known.unwrap_or(UNKNOWN_INO)
@@ -154,7 +160,8 @@ impl Answer<'_> {
 
     /// Adds an entry, whose next one is at `next`; false if it does not fit.
     fn add(&mut self, name: &[u8], mut stat: stat64, complete: bool, next: off64_t) -> bool {
-        if reply::dirent_size(name.len(), self.plus) > self.bytes.len() - self.used {
+        self.full |= reply::dirent_size(name.len(), self.plus) > self.bytes.len() - self.used;
+        if self.full {
             return false;
         }
         if self.op.config().use_ino == 0 {
@@ -298,7 +305,18 @@ unsafe fn read(
     fi: *mut FileInfo,
     plus: bool,
 ) -> Result<()> {
-    let mut answer = Answer { op, ino, plus, bytes: vec![0; size], used: 0, looked_up: Vec::new() };
+    let config = op.config();
+    let tells = config.readdir_ino != 0 && config.use_ino == 0;
+    let mut answer = Answer {
+        op,
+        ino,
+        above: tells.then(|| op.nodes().parent(ino).ok()).flatten(),
+        plus,
+        bytes: vec![0; size],
+        used: 0,
+        full: false,
+        looked_up: Vec::new(),
+    };
     // SAFETY: the session's structure.
     if let Err(errno) = unsafe { list(op, ino, off, fi, &mut answer) } {
         answer.take_back();

@@ -5,10 +5,11 @@ use super::{opened, pointer, set, Op};
 use crate::abi::public::{Bufvec, FileBit, FileInfo, PollHandle};
 use crate::errno::{Errno, Result};
 use crate::high::layer::free_bufvec;
+use crate::high::tree::slab::CachedStat;
 use crate::high::tree::Path;
 use crate::session::reply;
 use crate::transport;
-use libc::{c_char, c_int, c_uint, c_void, off64_t, size_t, EPERM, O_ACCMODE, O_RDONLY};
+use libc::{c_int, c_uint, c_void, off64_t, size_t, EPERM, O_ACCMODE, O_RDONLY};
 use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
@@ -65,7 +66,9 @@ unsafe fn is_unchanged(op: &Op<'_>, ino: u64, path: &Path<'_>, fi: *mut FileInfo
     };
     let trusted = Duration::try_from_secs_f64(trusted).unwrap_or_default();
     let known = op.nodes().stat(ino);
-    if known.is_some_and(|known| Instant::now().duration_since(known.at) > trusted) {
+    // What has changed already need not be asked for again.
+    let old = |known: CachedStat| Instant::now().duration_since(known.at) > trusted;
+    if known.is_some_and(|known| known.unchanged && old(known)) {
         let mut stat = super::no_stat();
         let at = path.as_c_str().as_ptr();
         // SAFETY: path and attributes live as long as the call.
@@ -257,10 +260,7 @@ pub unsafe fn copy_file_range(
     flags: c_int,
 ) -> Result<()> {
     let paths = op.two_paths_or_none(ino, to)?;
-    let (from, into): (*const c_char, *const c_char) = match &paths {
-        Some(paths) => (paths.first.as_c_str().as_ptr(), paths.second.as_c_str().as_ptr()),
-        None => (std::ptr::null(), std::ptr::null()),
-    };
+    let (from, into) = (pointer(&paths.0), pointer(&paths.1));
     let mut copied = 0;
     op.call(|layer| {
         // SAFETY: the paths and the structures live as long as the call.

@@ -8,6 +8,8 @@ use crate::high::tree::{Path, Target, ROOT_ID};
 use crate::high::Fuse;
 use libc::{EBUSY, EINVAL, ENOENT};
 use std::ffi::CStr;
+use std::sync::atomic::fence;
+use std::sync::atomic::Ordering::SeqCst;
 
 /// Names that are tried.
 const ATTEMPTS: usize = 10;
@@ -39,9 +41,18 @@ impl Op<'_> {
             let from = path.as_c_str().as_ptr();
             // SAFETY: both paths live as long as the call.
             self.call(|layer| unsafe { layer.rename(from, hidden.as_ptr(), 0) })?;
-            if path.hidden_as(&name) {
-                return Ok(());
+            if !path.hidden_as(&name) {
+                continue;
             }
+            // Whoever releases the file looks the other way round: one of both
+            // sees what the other did, or both do.
+            fence(SeqCst);
+            if path.open_count() == 0 {
+                // SAFETY: as above.
+                self.call(|layer| unsafe { layer.unlink(hidden.as_ptr()) })?;
+                path.removed();
+            }
+            return Ok(());
         }
         Err(Errno(EBUSY))
     }
@@ -64,8 +75,12 @@ impl Fuse {
         }
     }
 
-    /// At the end: removes all files that are still hidden.
+    /// At the end: removes all files that are still hidden, unless the layer has
+    /// ended before.
     pub fn remove_hidden_files(&self) {
+        if self.has_ended() {
+            return;
+        }
         let _operation = Operation::of_the_library(self);
         for ino in self.nodes().hidden() {
             self.remove_hidden_file(ino);

@@ -54,6 +54,9 @@ pub struct Op<'a> {
     _context: Operation,
 }
 
+/// Two paths that were locked together, or one, or none.
+type PathsOrNone<'a> = (Option<Path<'a>>, Option<Path<'a>>);
+
 /// Runs `operation`; an error becomes the answer.
 unsafe fn run(req: Req, operation: impl FnOnce(&Op<'_>) -> Result<()>) {
     // SAFETY: the session calls with a request that has not been answered, and
@@ -114,14 +117,17 @@ impl<'a> Op<'a> {
         Ok(self.nodes().lock_if_named(Target::node(ino))?)
     }
 
-    /// Two paths at once, likewise.
-    fn two_paths_or_none(&self, ino: u64, other: u64) -> Result<Option<PathPair<'a>>> {
+    /// Two paths at once, likewise: each of them if it has one.
+    fn two_paths_or_none(&self, ino: u64, other: u64) -> Result<PathsOrNone<'a>> {
         if self.config().nullpath_ok != 0 {
-            return Ok(None);
+            return Ok((None, None));
         }
         match self.nodes().lock_two(Target::node(ino), Target::node(other)) {
-            Ok(paths) => Ok(Some(paths)),
-            Err(NodeError::NoName) => Ok(None),
+            Ok(PathPair { first, second }) => Ok((Some(first), Some(second))),
+            Err(NodeError::NoName) => match self.path_or_none(ino)? {
+                Some(path) => Ok((Some(path), None)),
+                None => Ok((None, self.path_or_none(other)?)),
+            },
             Err(error) => Err(error.into()),
         }
     }

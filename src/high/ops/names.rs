@@ -8,7 +8,7 @@ use crate::high::tree::Target;
 use crate::session::reply;
 use crate::transport;
 use libc::{
-    c_char, c_uint, dev_t, mode_t, size_t, EIO, ENOENT, ENOSYS, O_CREAT, O_EXCL, O_WRONLY,
+    c_char, c_int, c_uint, dev_t, mode_t, size_t, EIO, ENOENT, ENOSYS, O_CREAT, O_EXCL, O_WRONLY,
     RENAME_EXCHANGE, S_IFMT, S_IFREG,
 };
 use std::ptr;
@@ -67,7 +67,7 @@ fn make(
     op: &Op<'_>,
     parent: u64,
     name: *const c_char,
-    make: impl FnOnce(*const c_char) -> Result<()>,
+    make: impl FnOnce(*const c_char) -> Result<c_int>,
 ) -> Result<()> {
     // SAFETY: the session's string.
     let name = unsafe { text(name) }.to_bytes();
@@ -86,29 +86,41 @@ pub unsafe fn mknod(
     mode: mode_t,
     rdev: dev_t,
 ) -> Result<()> {
+    if mode & S_IFMT == S_IFREG && make_file(op, parent, name, mode)? {
+        return Ok(());
+    }
     make(op, parent, name, |path| {
-        if mode & S_IFMT == S_IFREG {
-            let mut fi = FileInfo { flags: O_CREAT | O_EXCL | O_WRONLY, ..FileInfo::default() };
-            // SAFETY: the path and `fi` live as long as the calls.
-            match op.call(|layer| unsafe { layer.create(path, mode, &mut fi) }) {
-                Ok(_) => {
-                    // SAFETY: as above.
-                    unsafe { op.fuse.layer().release(path, &mut fi) };
-                    return Ok(());
-                }
-                Err(Errno(ENOSYS)) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
         // SAFETY: the path lives as long as the call.
-        op.call(|layer| unsafe { layer.mknod(path, mode, rdev) }).map(drop)
+        op.call(|layer| unsafe { layer.mknod(path, mode, rdev) })
     })
+}
+
+/// Makes a regular file by `create` and answers; false if the layer has none. The
+/// file is open until its attributes are known: a filesystem may have them of
+/// open files only until it is released.
+fn make_file(op: &Op<'_>, parent: u64, name: *const c_char, mode: mode_t) -> Result<bool> {
+    // SAFETY: the session's string.
+    let name = unsafe { text(name) }.to_bytes();
+    let path = op.nodes().lock(Target::child(parent, name))?;
+    let at = path.as_c_str().as_ptr();
+    let mut fi = FileInfo { flags: O_CREAT | O_EXCL | O_WRONLY, ..FileInfo::default() };
+    // SAFETY: the path and `fi` live as long as the calls.
+    match op.call(|layer| unsafe { layer.create(at, mode, &mut fi) }) {
+        Err(Errno(ENOSYS)) => return Ok(false),
+        created => created?,
+    };
+    let entry = op.look_up(&path, &mut fi);
+    // SAFETY: as above.
+    unsafe { op.fuse.layer().release(at, &mut fi) };
+    drop(path);
+    op.reply_entry(&entry?);
+    Ok(true)
 }
 
 pub unsafe fn mkdir(op: &Op<'_>, parent: u64, name: *const c_char, mode: mode_t) -> Result<()> {
     make(op, parent, name, |path| {
         // SAFETY: the path lives as long as the call.
-        op.call(|layer| unsafe { layer.mkdir(path, mode) }).map(drop)
+        op.call(|layer| unsafe { layer.mkdir(path, mode) })
     })
 }
 
@@ -120,7 +132,7 @@ pub unsafe fn symlink(
 ) -> Result<()> {
     make(op, parent, name, |path| {
         // SAFETY: both strings live as long as the call.
-        op.call(|layer| unsafe { layer.symlink(target, path) }).map(drop)
+        op.call(|layer| unsafe { layer.symlink(target, path) })
     })
 }
 

@@ -44,8 +44,7 @@ pub unsafe extern "C" fn destroy(userdata: *mut c_void) {
     // SAFETY: called by the session, once; its userdata is the filesystem.
     let fuse = unsafe { &*userdata.cast::<Fuse>() };
     let _operation = Operation::of_the_library(fuse);
-    // SAFETY: the layer's own function.
-    unsafe { fuse.layer().destroy() };
+    fuse.layers.end();
     debug_assert!(context::request().is_null());
 }
 

@@ -10,8 +10,8 @@ use std::cmp::Reverse;
 use std::collections::hash_map::RandomState;
 use std::collections::BinaryHeap;
 use std::hash::BuildHasher;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{fence, AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
 
 /// The root's inode number.
@@ -317,6 +317,8 @@ impl Nodes {
             return Ok(false);
         };
         self.unrefer(pin.slot);
+        // Whoever hides it does so first and then looks at the count.
+        fence(SeqCst);
         Ok(before == 1 && node.is(HIDDEN))
     }
 

@@ -159,6 +159,11 @@ impl<'a> Path<'a> {
         self.last().map_or(0, |slot| self.nodes.slab.node(slot).open_count.load(Relaxed))
     }
 
+    /// Whether the last component has a hidden name; false if it is not held.
+    pub fn is_hidden(&self) -> bool {
+        self.last().is_some_and(|slot| self.nodes.slab.node(slot).is(HIDDEN))
+    }
+
     /// The node of the name, made if there is none; looked up once more. Only
     /// for a path with a name.
     pub fn lookup(&self) -> Entry {
