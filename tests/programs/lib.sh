@@ -150,8 +150,9 @@ change_tree() {
         echo more >>many/5
         truncate -s 1000 big
         truncate -s 5000 many/6
-        echo over >many/7
         printf x | dd of=many/8 bs=1 seek=2 conv=notrunc status=none
         mv many/9 many/10"
     (cd "$1" && timeout 60 bash -euc "$changes")
 }
+# One more: open(2) with O_TRUNC.
+rewrite() { echo over >"$1/many/7"; }

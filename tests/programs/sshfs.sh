@@ -56,6 +56,8 @@ same tree "$mnt/tree"
 same tree remote/tree
 change_tree tree
 change_tree "$mnt/tree"
+rewrite tree
+rewrite "$mnt/tree"
 same tree "$mnt/tree"
 same tree remote/tree
 timeout "$patience" ln "$mnt/tree/empty" "$mnt/tree/hard"
