@@ -46,6 +46,14 @@ impl Op<'_> {
         Err(Errno(EBUSY))
     }
 
+    /// Removes the hidden file `id`, whose path nobody holds, if its last release
+    /// came while it was being hidden: that release did not know.
+    pub(super) fn remove_if_abandoned(&self, id: u64) {
+        if self.nodes().is_abandoned(id) {
+            self.fuse.remove_hidden_file(id);
+        }
+    }
+
     /// Removes the hidden file `ino`, which nobody has open any more.
     pub(super) fn remove_hidden(&self, ino: u64) {
         self.fuse.remove_hidden_file(ino);

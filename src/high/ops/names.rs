@@ -128,8 +128,10 @@ pub unsafe fn unlink(op: &Op<'_>, parent: u64, name: *const c_char) -> Result<()
     // SAFETY: the session's string.
     let name = unsafe { text(name) }.to_bytes();
     let path = op.nodes().lock(Target::child(parent, name).exclusive())?;
+    let mut hidden = None;
     if op.is_to_be_hidden(&path) {
         op.hide(&path)?;
+        hidden = path.id();
     } else {
         let at = path.as_c_str().as_ptr();
         // SAFETY: the path lives as long as the call.
@@ -137,6 +139,9 @@ pub unsafe fn unlink(op: &Op<'_>, parent: u64, name: *const c_char) -> Result<()
         path.removed();
     }
     drop(path);
+    if let Some(id) = hidden {
+        op.remove_if_abandoned(id);
+    }
     let _ = reply::error(op.req, 0);
     Ok(())
 }
@@ -167,18 +172,24 @@ pub unsafe fn rename(
     let from = Target::child(parent, name).exclusive();
     let paths = op.nodes().lock_two(from, Target::child(to, new).exclusive())?;
     let exchange = flags & RENAME_EXCHANGE != 0;
+    let mut hidden = None;
     if !exchange && paths.first.id() != paths.second.id() && op.is_to_be_hidden(&paths.second) {
+        hidden = paths.second.id();
         op.hide(&paths.second)?;
     }
     let (old, new) = (paths.first.as_c_str().as_ptr(), paths.second.as_c_str().as_ptr());
     // SAFETY: both paths live as long as the call.
-    op.call(|layer| unsafe { layer.rename(old, new, flags) })?;
-    if exchange {
-        paths.exchanged();
-    } else {
-        paths.renamed();
+    let renamed = op.call(|layer| unsafe { layer.rename(old, new, flags) });
+    match renamed {
+        Ok(_) if exchange => paths.exchanged(),
+        Ok(_) => paths.renamed(),
+        Err(_) => (),
     }
     drop(paths);
+    if let Some(id) = hidden {
+        op.remove_if_abandoned(id);
+    }
+    renamed?;
     let _ = reply::error(op.req, 0);
     Ok(())
 }

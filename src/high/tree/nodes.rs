@@ -10,8 +10,8 @@ use std::cmp::Reverse;
 use std::collections::hash_map::RandomState;
 use std::collections::BinaryHeap;
 use std::hash::BuildHasher;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{fence, AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
 
 /// The root's inode number.
@@ -317,7 +317,18 @@ impl Nodes {
             return Ok(false);
         };
         self.unrefer(pin.slot);
+        fence(SeqCst); // with `is_abandoned`: one of the two sees what the other did
         Ok(before == 1 && node.is(HIDDEN))
+    }
+
+    /// Whether it is hidden and not open. To be asked after it was hidden: a
+    /// release meanwhile did not see that.
+    pub fn is_abandoned(&self, id: u64) -> bool {
+        fence(SeqCst);
+        self.pin(id).is_ok_and(|pin| {
+            let node = pin.node();
+            node.is(HIDDEN) && node.is(NAMED) && node.open_count.load(Acquire) == 0
+        })
     }
 
     /// How often it is open.
