@@ -44,6 +44,11 @@ test-kernels: ## runs the tests of tests/vm on a matrix of kernels in qemu
 	@scripts/build.sh
 	@scripts/cargo.sh test --test vm -- --ignored --nocapture
 
+test-programs: ## runs unmodified programs of Debian 12 and 13 on the libraries, as root
+	@scripts/deps.sh programs
+	@scripts/build.sh
+	@tests/programs/run
+
 bench: ## compares the speed with the libfuse3 this system has
 	@scripts/deps.sh bench
 	@scripts/build.sh
@@ -70,5 +75,5 @@ vendor: ## fetches the sources of all crates into vendor/, for building without 
 clean: ## removes what was built
 	rm -rf build target
 
-.PHONY: help demo test test-stock coverage test-asan test-tsan test-ubsan test-valgrind test-kernels \
+.PHONY: help demo test test-stock coverage test-asan test-tsan test-ubsan test-valgrind test-kernels test-programs \
 	bench build docs install uninstall vendor clean

@@ -14,15 +14,13 @@
 
 #include "counts.h"
 #include "memfs_locks.h"
+#include "memfs_node.h"
 #include "serve.h"
 
 #include <limits.h>
-#include <linux/falloc.h>
-#include <linux/fs.h>
 #include <sys/file.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
-#include <sys/xattr.h>
 
 static struct {
 	char *size;
@@ -53,17 +51,6 @@ static struct node *node_of(fuse_ino_t ino)
 static fuse_ino_t ino_of(const struct node *node)
 {
 	return node == tree.root ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)node;
-}
-
-static struct stat attr_of(struct node *node)
-{
-	struct stat attr;
-
-	pthread_rwlock_rdlock(&node->lock);
-	attr = node->attr;
-	attr.st_blocks = node->data.pages * (PAGE_BYTES / 512);
-	pthread_rwlock_unlock(&node->lock);
-	return attr;
 }
 
 /* An answer that tells the kernel about `node`, which counts as a lookup. */
@@ -141,44 +128,14 @@ static int make(fuse_req_t req, fuse_ino_t parent, const char *text, mode_t mode
 		const char *target, uint64_t opens, struct fuse_entry_param *entry)
 {
 	const struct fuse_ctx *caller = fuse_req_ctx(req);
-	struct node *dir = node_of(parent);
-	gid_t gid = caller->gid;
 	struct node *node;
-	int error = 0;
+	int error;
 
 	pthread_rwlock_wrlock(&tree.lock);
-	if (text && name_find(dir, text)) {
-		pthread_rwlock_unlock(&tree.lock);
-		return EEXIST;
-	}
-	/* A setgid directory passes its group on, and to directories the bit as well. */
-	pthread_rwlock_rdlock(&dir->lock);
-	if (dir->attr.st_mode & S_ISGID) {
-		gid = dir->attr.st_gid;
-		mode |= S_ISDIR(mode) ? S_ISGID : 0;
-	}
-	pthread_rwlock_unlock(&dir->lock);
-	node = node_new(mode, caller->uid, gid, rdev);
-	if (node && target) {
-		node->target = strdup(target);
-		node->attr.st_size = strlen(target);
-	}
-	if (node == NULL || (target && node->target == NULL))
-		error = ENOMEM;
-	else if (text)
-		error = name_add(dir, text, node);
-	if (error == 0) {
-		node->linkable = text == NULL;
-		node->attr.st_nlink = text == NULL ? 0 : S_ISDIR(mode) ? 2 : 1;
-		node->opens = opens;
-		if (S_ISDIR(mode)) {
-			node->parent = dir;
-			node_links(dir, 1);
-		}
+	error = node_make(node_of(parent), text, mode, rdev, target, caller->uid, caller->gid, opens,
+			  &node);
+	if (error == 0)
 		*entry = entry_of(node);
-	} else if (node) {
-		node_free(node);
-	}
 	pthread_rwlock_unlock(&tree.lock);
 	return error;
 }
@@ -210,145 +167,37 @@ static void mem_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, c
 static void mem_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newtext)
 {
 	struct fuse_entry_param entry;
-	struct node *node = node_of(ino);
 	int error;
 
 	COUNT(link);
 	pthread_rwlock_wrlock(&tree.lock);
-	if (name_find(node_of(newparent), newtext))
-		error = EEXIST;
-	else if (node->attr.st_nlink == 0 && !node->linkable)
-		error = ENOENT;
-	else
-		error = name_add(node_of(newparent), newtext, node);
-	if (error == 0) {
-		node->linkable = false;
-		node_links(node, 1);
-		entry = entry_of(node);
-	}
+	error = node_link(node_of(ino), node_of(newparent), newtext);
+	if (error == 0)
+		entry = entry_of(node_of(ino));
 	pthread_rwlock_unlock(&tree.lock);
 	reply_entry(req, error, &entry);
 }
 
-/* Takes a link from a node whose name is gone or now means another one. */
-static void unlinked(struct node *parent, struct node *node)
+static void reply_unlink(fuse_req_t req, fuse_ino_t parent, const char *text, bool directory)
 {
-	if (S_ISDIR(node->type)) {
-		node_links(node, -2);
-		node_links(parent, -1);
-	} else {
-		node_links(node, -1);
-	}
-	node_settle(node);
+	int error;
+
+	pthread_rwlock_wrlock(&tree.lock);
+	error = name_unlink(node_of(parent), text, directory);
+	pthread_rwlock_unlock(&tree.lock);
+	fuse_reply_err(req, error);
 }
 
 static void mem_unlink(fuse_req_t req, fuse_ino_t parent, const char *text)
 {
-	struct name *name;
-	int error = 0;
-
 	COUNT(unlink);
-	pthread_rwlock_wrlock(&tree.lock);
-	name = name_find(node_of(parent), text);
-	if (name == NULL) {
-		error = ENOENT;
-	} else if (S_ISDIR(name->node->type)) {
-		error = EISDIR;
-	} else {
-		struct node *node = name->node;
-
-		name_remove(name);
-		unlinked(node_of(parent), node);
-	}
-	pthread_rwlock_unlock(&tree.lock);
-	fuse_reply_err(req, error);
+	reply_unlink(req, parent, text, false);
 }
 
 static void mem_rmdir(fuse_req_t req, fuse_ino_t parent, const char *text)
 {
-	struct name *name;
-	int error = 0;
-
 	COUNT(rmdir);
-	pthread_rwlock_wrlock(&tree.lock);
-	name = name_find(node_of(parent), text);
-	if (name == NULL) {
-		error = ENOENT;
-	} else if (!S_ISDIR(name->node->type)) {
-		error = ENOTDIR;
-	} else if (name->node->entries > 0) {
-		error = ENOTEMPTY;
-	} else {
-		struct node *node = name->node;
-
-		name_remove(name);
-		unlinked(node_of(parent), node);
-	}
-	pthread_rwlock_unlock(&tree.lock);
-	fuse_reply_err(req, error);
-}
-
-/* Tells a node that it now has a name in `to` instead of `from`. */
-static void moved(struct node *node, struct node *from, struct node *to)
-{
-	node_links(node, 0);
-	if (S_ISDIR(node->type) && from != to) {
-		node_links(from, -1);
-		node_links(to, 1);
-		node->parent = to;
-	}
-}
-
-/* With tree.lock held exclusively. That no directory moves into itself has been
- * checked by the kernel. */
-static int rename_locked(struct node *from, const char *text, struct node *to, const char *newtext,
-			 unsigned int flags)
-{
-	struct name *source = name_find(from, text);
-	struct name *target = name_find(to, newtext);
-	struct node *node, *replaced;
-	int error;
-
-	if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE))
-		return EINVAL;
-	if (source == NULL || (target == NULL && (flags & RENAME_EXCHANGE)))
-		return ENOENT;
-	if (target && (flags & RENAME_NOREPLACE))
-		return EEXIST;
-	node = source->node;
-	if (target == NULL) {
-		error = name_add(to, newtext, node);
-		if (error)
-			return error;
-		name_remove(source);
-		moved(node, from, to);
-		return 0;
-	}
-	replaced = target->node;
-	if (replaced == node)
-		return 0;
-	if (flags & RENAME_EXCHANGE) {
-		source->node = replaced;
-		target->node = node;
-		dir_changed(from);
-		dir_changed(to);
-		moved(node, from, to);
-		moved(replaced, to, from);
-		return 0;
-	}
-	if (S_ISDIR(node->type) && !S_ISDIR(replaced->type))
-		return ENOTDIR;
-	if (!S_ISDIR(node->type) && S_ISDIR(replaced->type))
-		return EISDIR;
-	if (replaced->entries > 0)
-		return ENOTEMPTY;
-	/* The target's name stays, so that a listing shows it once. */
-	target->node = node;
-	name_remove(source);
-	dir_changed(to);
-	moved(node, from, to);
-	unlinked(to, replaced);
-	return 0;
+	reply_unlink(req, parent, text, true);
 }
 
 static void mem_rename(fuse_req_t req, fuse_ino_t parent, const char *text, fuse_ino_t newparent,
@@ -514,15 +363,6 @@ static void mem_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struc
 }
 #endif
 
-/* With node->lock held exclusively. */
-static void resize(struct node *node, off_t size)
-{
-	if (size < node->attr.st_size)
-		data_punch(&node->data, size, UINT64_MAX);
-	node->attr.st_size = size;
-	node->attr.st_mtim = node->attr.st_ctim = now();
-}
-
 static void mem_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 			struct fuse_file_info *fi)
 {
@@ -558,16 +398,10 @@ static void mem_readlink(fuse_req_t req, fuse_ino_t ino)
 
 static void mem_statfs(fuse_req_t req, fuse_ino_t ino)
 {
-	struct statvfs st = { .f_bsize = PAGE_BYTES, .f_frsize = PAGE_BYTES, .f_namemax = NAME_MAX };
+	struct statvfs st = tree_statistics();
 
 	(void)ino;
 	COUNT(statfs);
-	pthread_rwlock_rdlock(&tree.lock);
-	st.f_blocks = memory.limit;
-	st.f_bfree = st.f_bavail = memory.limit - memory.used;
-	st.f_ffree = st.f_favail = st.f_bfree;
-	st.f_files = tree.node_count + st.f_ffree;
-	pthread_rwlock_unlock(&tree.lock);
 	fuse_reply_statfs(req, &st);
 }
 
@@ -628,20 +462,6 @@ static void mem_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	fuse_reply_err(req, 0);
 }
 
-/* As relatime does: only if nobody has read since the last change, or for a day. */
-static void note_read(struct node *node)
-{
-	struct stat attr = attr_of(node);
-	struct timespec time = now();
-
-	if (attr.st_atim.tv_sec > attr.st_mtim.tv_sec && attr.st_atim.tv_sec > attr.st_ctim.tv_sec &&
-	    time.tv_sec - attr.st_atim.tv_sec < 86400)
-		return;
-	pthread_rwlock_wrlock(&node->lock);
-	node->attr.st_atim = time;
-	pthread_rwlock_unlock(&node->lock);
-}
-
 static void mem_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	static const char zeros[CHUNK_BYTES];
@@ -677,38 +497,6 @@ static void mem_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, str
 	free(pieces);
 }
 
-/* Copies `from` into the file; what fuse_buf_copy() says. With node->lock held
- * exclusively. */
-static ssize_t write_data(struct node *node, struct fuse_bufvec *from, size_t size, uint64_t off)
-{
-	size_t chunks = size / CHUNK_BYTES + 2;
-	struct fuse_bufvec *to = calloc(1, sizeof(*to) + chunks * sizeof(to->buf[0]));
-	int error = to ? data_reserve(&node->data, off, size) : ENOMEM;
-	uint64_t at = off;
-	ssize_t written;
-
-	if (error) {
-		free(to);
-		return -error;
-	}
-	while (size > 0) {
-		char *bytes;
-		size_t length = data_piece(&node->data, at, size, &bytes);
-
-		to->buf[to->count++] = (struct fuse_buf){ .size = length, .mem = bytes, .fd = -1 };
-		at += length;
-		size -= length;
-	}
-	written = fuse_buf_copy(to, from, 0);
-	free(to);
-	if (written > 0) {
-		if (off + written > (uint64_t)node->attr.st_size)
-			node->attr.st_size = off + written;
-		node->attr.st_mtim = node->attr.st_ctim = now();
-	}
-	return written;
-}
-
 static void mem_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *from, off_t off,
 			  struct fuse_file_info *fi)
 {
@@ -738,48 +526,19 @@ static void mem_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_
 static void mem_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t length,
 			  struct fuse_file_info *fi)
 {
-	struct node *node = node_of(ino);
-	int error = 0;
-
 	(void)fi;
 	COUNT(fallocate);
-	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) {
-		fuse_reply_err(req, EOPNOTSUPP);
-		return;
-	}
-	pthread_rwlock_wrlock(&node->lock);
-	if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
-		data_punch(&node->data, off, (uint64_t)off + length);
-	if (!(mode & FALLOC_FL_PUNCH_HOLE)) {
-		error = data_reserve(&node->data, off, length);
-		if (error == 0 && !(mode & FALLOC_FL_KEEP_SIZE) && off + length > node->attr.st_size)
-			node->attr.st_size = off + length;
-	}
-	if (error == 0)
-		node->attr.st_mtim = node->attr.st_ctim = now();
-	pthread_rwlock_unlock(&node->lock);
-	fuse_reply_err(req, error);
+	fuse_reply_err(req, node_allocate(node_of(ino), mode, off, length));
 }
 
 static void mem_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
 {
-	struct node *node = node_of(ino);
-	off_t found = -1;
+	off_t found = node_seek(node_of(ino), off, whence);
 
 	(void)fi;
 	COUNT(lseek);
-	if (whence != SEEK_DATA && whence != SEEK_HOLE) {
-		fuse_reply_err(req, EINVAL);
-		return;
-	}
-	pthread_rwlock_rdlock(&node->lock);
-	if (off >= 0 && off < node->attr.st_size)
-		found = data_seek(&node->data, off, node->attr.st_size, whence == SEEK_DATA);
-	if (found >= node->attr.st_size && whence == SEEK_DATA)
-		found = -1;
-	pthread_rwlock_unlock(&node->lock);
 	if (found < 0)
-		fuse_reply_err(req, ENXIO);
+		fuse_reply_err(req, -found);
 	else
 		fuse_reply_lseek(req, found);
 }
@@ -788,130 +547,31 @@ static void mem_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 				struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
 				struct fuse_file_info *fi_out, size_t length, int flags)
 {
-	struct node *in = node_of(ino_in), *out = node_of(ino_out);
-	size_t left = length < (1u << 30) ? length : 1u << 30;
-	size_t copied = 0;
-	char *piece = malloc(CHUNK_BYTES);
-	ssize_t written = piece ? 0 : -ENOMEM;
+	ssize_t copied = node_copy(node_of(ino_in), off_in, node_of(ino_out), off_out, length);
 
 	(void)fi_in;
 	(void)fi_out;
 	(void)flags;
 	COUNT(copy_file_range);
-	/* Through a buffer: never two locks at once, and a file may be copied into itself. */
-	while (left > 0 && written >= 0) {
-		struct fuse_bufvec from = FUSE_BUFVEC_INIT(0);
-		size_t size = left < CHUNK_BYTES ? left : CHUNK_BYTES;
-
-		pthread_rwlock_rdlock(&in->lock);
-		if (off_in >= in->attr.st_size)
-			size = 0;
-		else if (size > (uint64_t)(in->attr.st_size - off_in))
-			size = in->attr.st_size - off_in;
-		for (size_t done = 0, part; done < size; done += part) {
-			char *bytes;
-
-			part = data_piece(&in->data, off_in + done, size - done, &bytes);
-			if (bytes)
-				memcpy(piece + done, bytes, part);
-			else
-				memset(piece + done, 0, part);
-		}
-		pthread_rwlock_unlock(&in->lock);
-		if (size == 0)
-			break;
-		from.buf[0].mem = piece;
-		from.buf[0].size = size;
-		pthread_rwlock_wrlock(&out->lock);
-		written = write_data(out, &from, size, off_out);
-		pthread_rwlock_unlock(&out->lock);
-		if (written > 0) {
-			copied += written;
-			left -= written;
-			off_in += written;
-			off_out += written;
-		}
-	}
-	free(piece);
-	if (written < 0 && copied == 0)
-		fuse_reply_err(req, -written);
+	if (copied < 0)
+		fuse_reply_err(req, -copied);
 	else
 		fuse_reply_write(req, copied);
 }
 
 /* ---- extended attributes --------------------------------------------------------- */
 
-/* Where the attribute hangs, or where a new one would. With node->lock held. */
-static struct xattr **xattr_find(struct node *node, const char *name)
-{
-	struct xattr **link = &node->xattrs;
-
-	while (*link && strcmp((*link)->name, name) != 0)
-		link = &(*link)->next;
-	return link;
-}
-
 static void mem_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
 			 size_t size, int flags)
 {
-	struct node *node = node_of(ino);
-	struct xattr *xattr, **link;
-	int error = 0;
-
 	COUNT(setxattr);
-	/* Access control lists would have to be obeyed, not only kept. */
-	if (strncmp(name, "system.", 7) == 0) {
-		fuse_reply_err(req, EOPNOTSUPP);
-		return;
-	}
-	xattr = malloc(sizeof(*xattr) + size);
-	if (xattr == NULL || (xattr->name = strdup(name)) == NULL) {
-		free(xattr);
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	xattr->size = size;
-	if (size > 0)
-		memcpy(xattr->value, value, size);
-	pthread_rwlock_wrlock(&node->lock);
-	link = xattr_find(node, name);
-	if (*link && (flags & XATTR_CREATE)) {
-		error = EEXIST;
-	} else if (*link == NULL && (flags & XATTR_REPLACE)) {
-		error = ENODATA;
-	} else {
-		struct xattr *old = *link;
-
-		xattr->next = old ? old->next : NULL;
-		*link = xattr;
-		xattr = old;
-		node->attr.st_ctim = now();
-	}
-	pthread_rwlock_unlock(&node->lock);
-	if (xattr)
-		free(xattr->name);
-	free(xattr);
-	fuse_reply_err(req, error);
+	fuse_reply_err(req, xattr_set(node_of(ino), name, value, size, flags));
 }
 
 static void mem_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	struct node *node = node_of(ino);
-	struct xattr *xattr, **link;
-
 	COUNT(removexattr);
-	pthread_rwlock_wrlock(&node->lock);
-	link = xattr_find(node, name);
-	xattr = *link;
-	if (xattr) {
-		*link = xattr->next;
-		node->attr.st_ctim = now();
-	}
-	pthread_rwlock_unlock(&node->lock);
-	fuse_reply_err(req, xattr ? 0 : ENODATA);
-	if (xattr)
-		free(xattr->name);
-	free(xattr);
+	fuse_reply_err(req, xattr_remove(node_of(ino), name));
 }
 
 /* A caller with no room (`size` 0) wants to know how much is needed. */
@@ -942,25 +602,13 @@ static void mem_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_
 
 static void mem_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	struct node *node = node_of(ino);
 	char *names = malloc(size + 1);
-	size_t length = 0;
 
 	COUNT(listxattr);
-	if (names == NULL) {
+	if (names == NULL)
 		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	pthread_rwlock_rdlock(&node->lock);
-	for (const struct xattr *xattr = node->xattrs; xattr; xattr = xattr->next) {
-		size_t more = strlen(xattr->name) + 1;
-
-		if (length + more <= size)
-			memcpy(names + length, xattr->name, more);
-		length += more;
-	}
-	pthread_rwlock_unlock(&node->lock);
-	reply_xattr(req, names, length, size);
+	else
+		reply_xattr(req, names, xattr_names(node_of(ino), names, size), size);
 	free(names);
 }
 
@@ -1080,37 +728,14 @@ static const struct fuse_lowlevel_ops operations = {
 #endif
 };
 
-/* "64m" and the like; false if it is not a size. */
-static bool parse_size(const char *text, uint64_t *bytes)
-{
-	static const char units[] = "kmg";
-	const char *unit;
-	char *end;
-
-	errno = 0;
-	*bytes = strtoull(text, &end, 10);
-	if (end == text || *text == '-' || errno)
-		return false;
-	if (*end == '\0')
-		return true;
-	unit = strchr(units, *end | 0x20);
-	if (unit == NULL || end[1] != '\0')
-		return false;
-	*bytes <<= 10 * (unit - units + 1);
-	return true;
-}
-
 static int prepare(const char *mountpoint)
 {
-	uint64_t bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / 2;
-
 	(void)mountpoint;
-	if (settings.size && !parse_size(settings.size, &bytes)) {
+	if (!memory_limit(settings.size)) {
 		fprintf(stderr, "memfs_ll: size=%s: not a number of bytes (like 500000, 64m or 2g)\n",
 			settings.size);
 		return -1;
 	}
-	memory.limit = bytes / PAGE_BYTES;
 	if (counts_start(settings.stats) == -1) {
 		fprintf(stderr, "memfs_ll: cannot create %s: %s\n", settings.stats, strerror(errno));
 		return -1;

@@ -2,7 +2,7 @@
 # Checks that what a command of the Makefile needs is there. As root on Debian,
 # installs what is missing and says so; otherwise prints the command that does,
 # and fails before anything is built.
-# usage: deps.sh build|demo|test|bench|docs
+# usage: deps.sh build|demo|test|programs|bench|docs
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -132,6 +132,7 @@ test)
     need doxygen has doxygen
     need groff-base has groff
     need python3 has python3
+    need debootstrap has debootstrap
     if [ "$(uname -m)" = x86_64 ]; then
         # Compilers and C libraries of other machines, and what runs i386 programs.
         for machine in i686:i386 aarch64:arm64 arm:armhf riscv64:riscv64; do
@@ -144,12 +145,18 @@ test)
     fi
     need valgrind has valgrind
     ;;
+programs)
+    [ "$(id -u)" = 0 ] ||
+        die "test-programs makes root directories and mounts in them: run 'make test-programs' as root"
+    check_device
+    need debootstrap has debootstrap
+    ;;
 bench)
     need fuse3 has fusermount3
     need libfuse3-dev test -e /usr/include/fuse3/fuse_lowlevel.h
     need fio has fio
     ;;
-*) die "usage: deps.sh build|demo|test|bench|docs" ;;
+*) die "usage: deps.sh build|demo|test|programs|bench|docs" ;;
 esac
 install_missing
 [ "${1:-build}" != test ] || add_rust_targets

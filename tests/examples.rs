@@ -3,26 +3,12 @@
 
 mod support;
 
-#[path = "examples/example.rs"]
-mod example;
-
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::process::Command;
-use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
-
-use example::*;
-use rustix::event::{poll, PollFd, PollFlags, Timespec};
-use support::{client, eventually, skip, Transport};
-
 /// Defines each function as a module with the tests `dev`, `ring` and `stock`.
 macro_rules! everywhere {
     ($(fn $name:ident($on:ident) $body:block)*) => {$(
         mod $name {
             use super::*;
+            use $crate::support::Transport;
 
             fn run($on: On) $body
 
@@ -43,6 +29,24 @@ macro_rules! everywhere {
         }
     )*};
 }
+
+#[path = "examples/example.rs"]
+mod example;
+
+#[path = "examples/path_api.rs"]
+mod path_api;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use example::*;
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use support::{client, eventually, skip};
 
 #[test]
 fn all_compile_against_stock_without_a_warning() {

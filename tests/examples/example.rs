@@ -65,20 +65,35 @@ pub fn on(on: On, test: fn(On)) {
     }
 }
 
-/// Compiles an example against the libfuse of this system.
+/// Compiles an example against the libfuse of this system, a program or a module.
+fn compile_for_stock(source: &str, output: &Path, flags: &[&str]) {
+    let result = Command::new("cc")
+        .args(["-Wall", "-Wextra", "-Werror", "-o"])
+        .arg(output)
+        .args(flags)
+        .arg(sources().join(format!("{source}.c")))
+        .args(stock_flags().expect(NO_STOCK))
+        .output()
+        .expect("cc");
+    assert!(result.status.success(), "{source}: {}", String::from_utf8_lossy(&result.stderr));
+}
+
 fn stock_program(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("examples-stock");
     fs::create_dir_all(&directory).expect("mkdir");
     let program = directory.join(format!("{name}-{:?}", thread::current().id()));
-    let output = Command::new("cc")
-        .args(["-Wall", "-Wextra", "-Werror", "-o"])
-        .arg(&program)
-        .arg(sources().join(format!("{name}.c")))
-        .args(stock_flags().expect(NO_STOCK))
-        .output()
-        .expect("cc");
-    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    compile_for_stock(name, &program, &[]);
     program
+}
+
+/// The directory of the module `name`, in `scratch` if it has to be compiled.
+pub fn module_dir(name: &str, on: On, scratch: &Path) -> PathBuf {
+    if on != On::Stock {
+        return built().join("examples-c");
+    }
+    let module = scratch.join(format!("libfusemod_{name}.so"));
+    compile_for_stock(name, &module, &["-shared", "-fPIC"]);
+    scratch.to_path_buf()
 }
 
 pub struct Example {
@@ -112,15 +127,33 @@ impl Example {
     }
 
     /// Mounts with any program, which gets `-f` and a mount point.
-    pub fn run(mut command: Command, on: On) -> Example {
-        let _stays_on = machine::rings_stay_on();
+    pub fn run(command: Command, on: On) -> Example {
         let dir = TempDir::with_prefix("ringfuse-example-").expect("a temporary directory");
+        fs::create_dir(dir.path().join("mnt")).expect("mkdir");
+        Example::run_in(dir, command, on)
+    }
+
+    /// The same on a file.
+    pub fn run_on_file(command: Command, on: On) -> Example {
+        let dir = TempDir::with_prefix("ringfuse-example-").expect("a temporary directory");
+        File::create(dir.path().join("mnt")).expect("create");
+        Example::run_in(dir, command, on)
+    }
+
+    fn run_in(dir: TempDir, mut command: Command, on: On) -> Example {
+        let _stays_on = machine::rings_stay_on();
         let path = dir.path().join("mnt");
-        fs::create_dir(&path).expect("mkdir");
         if let On::Ours(transport) = on {
             command.env("RINGFUSE_TRANSPORT", transport.name());
-            if let Some(libdir) = env::var_os("RINGFUSE_TEST_LIBDIR") {
-                command.env("LD_LIBRARY_PATH", libdir);
+            if let Some(mut path) = env::var_os("RINGFUSE_TEST_LIBDIR") {
+                // Where modules are, if the test has said that.
+                if let Some((_, Some(more))) =
+                    command.get_envs().find(|(name, _)| *name == "LD_LIBRARY_PATH")
+                {
+                    path.push(":");
+                    path.push(more);
+                }
+                command.env("LD_LIBRARY_PATH", path);
             }
         }
         let child = command
