@@ -119,7 +119,8 @@ pub unsafe fn readlink(op: &Op<'_>, ino: u64) -> Result<()> {
 }
 
 pub unsafe fn statfs(op: &Op<'_>, ino: u64) -> Result<()> {
-    let path = if ino == 0 { None } else { op.path_or_none(ino)? };
+    // Not the root's instead: a file without a name has no path to ask with.
+    let path = if ino == 0 { None } else { Some(op.path(ino)?) };
     // SAFETY: plain data.
     let mut stat = unsafe { std::mem::zeroed() };
     // SAFETY: path and structure live as long as the call.
