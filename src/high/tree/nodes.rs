@@ -406,6 +406,11 @@ impl Nodes {
         self.pin(id).map(|pin| self.entry(pin.slot).generation)
     }
 
+    /// How many nodes there are, the root not counted. Cheap.
+    pub fn count(&self) -> u64 {
+        self.ids.iter().map(|shard| shard.0.lock().table.len() as u64).sum()
+    }
+
     /// Counts everything; looks at all nodes.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
