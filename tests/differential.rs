@@ -282,10 +282,25 @@ fn run(
     });
     let (counts, _) =
         server.finish().unwrap_or_else(|error| panic!("{}: {variant}: {error}", profile.name));
+    if variant.library == Library::Stock && programs.release < (3, 15) {
+        remove_hidden(&backing);
+    }
     // With a write-back cache the time of the last write-back may win.
     let tree = tree::read(&backing, profile.cache != Cache::ReadsAndWrites);
     fs::remove_dir_all(&backing).expect("the backing directory can be removed");
     Run { records, tree, counts }
+}
+
+/// Old libfuse forgets a hidden file if its last release came while it was being
+/// hidden.
+fn remove_hidden(directory: &Path) {
+    for entry in fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("entry")) {
+        if entry.file_type().expect("a type").is_dir() {
+            remove_hidden(&entry.path());
+        } else if entry.file_name().as_encoded_bytes().starts_with(b".fuse_hidden") {
+            fs::remove_file(entry.path()).expect("a file of our own");
+        }
+    }
 }
 
 /// All clients at the same time, each with its plan in its directory.

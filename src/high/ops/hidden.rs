@@ -4,7 +4,7 @@
 use super::{no_stat, Op};
 use crate::errno::{Errno, Result};
 use crate::high::context::Operation;
-use crate::high::tree::{Path, Target, ROOT_ID};
+use crate::high::tree::{Path, Pin, Target, ROOT_ID};
 use crate::high::Fuse;
 use libc::{EBUSY, EINVAL, ENOENT};
 use std::ffi::CStr;
@@ -20,11 +20,13 @@ impl Op<'_> {
         self.config().hard_remove == 0 && path.open_count() > 0
     }
 
-    /// Renames the file of `path` to a hidden name.
-    pub(super) fn hide(&self, path: &Path<'_>) -> Result<()> {
+    /// Renames the file of `path` to a hidden name. The caller lets the path go
+    /// and then calls [`Op::after_hiding`].
+    pub(super) fn hide(&self, path: &Path<'_>) -> Result<Pin<'_>> {
         let (Some(id), parent) = (path.id(), path.parent_id()) else {
             return Err(Errno(EBUSY));
         };
+        let node = self.nodes().pin(id)?;
         for _ in 0..ATTEMPTS {
             let name = self.nodes().hidden_name(parent, id);
             let hidden = path.sibling(&name);
@@ -40,10 +42,18 @@ impl Op<'_> {
             // SAFETY: both paths live as long as the call.
             self.call(|layer| unsafe { layer.rename(from, hidden.as_ptr(), 0) })?;
             if path.hidden_as(&name) {
-                return Ok(());
+                return Ok(node);
             }
         }
         Err(Errno(EBUSY))
+    }
+
+    /// A release takes no exclusive path: the last one may have come when the
+    /// file was about to be hidden. Then it is removed here.
+    pub(super) fn after_hiding(&self, node: &Pin<'_>) {
+        if !self.nodes().is_open(node) {
+            self.remove_hidden(node.id());
+        }
     }
 
     /// Removes the hidden file `ino`, which nobody has open any more.

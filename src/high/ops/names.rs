@@ -129,14 +129,16 @@ pub unsafe fn unlink(op: &Op<'_>, parent: u64, name: *const c_char) -> Result<()
     let name = unsafe { text(name) }.to_bytes();
     let path = op.nodes().lock(Target::child(parent, name).exclusive())?;
     if op.is_to_be_hidden(&path) {
-        op.hide(&path)?;
+        let hidden = op.hide(&path)?;
+        drop(path);
+        op.after_hiding(&hidden);
     } else {
         let at = path.as_c_str().as_ptr();
         // SAFETY: the path lives as long as the call.
         op.call(|layer| unsafe { layer.unlink(at) })?;
         path.removed();
+        drop(path);
     }
-    drop(path);
     let _ = reply::error(op.req, 0);
     Ok(())
 }
@@ -167,18 +169,24 @@ pub unsafe fn rename(
     let from = Target::child(parent, name).exclusive();
     let paths = op.nodes().lock_two(from, Target::child(to, new).exclusive())?;
     let exchange = flags & RENAME_EXCHANGE != 0;
-    if !exchange && paths.first.id() != paths.second.id() && op.is_to_be_hidden(&paths.second) {
-        op.hide(&paths.second)?;
-    }
+    let replaces = !exchange && paths.first.id() != paths.second.id();
+    let hidden = match replaces && op.is_to_be_hidden(&paths.second) {
+        true => Some(op.hide(&paths.second)?),
+        false => None,
+    };
     let (old, new) = (paths.first.as_c_str().as_ptr(), paths.second.as_c_str().as_ptr());
     // SAFETY: both paths live as long as the call.
-    op.call(|layer| unsafe { layer.rename(old, new, flags) })?;
-    if exchange {
-        paths.exchanged();
-    } else {
-        paths.renamed();
+    let renamed = op.call(|layer| unsafe { layer.rename(old, new, flags) });
+    match (&renamed, exchange) {
+        (Ok(_), true) => paths.exchanged(),
+        (Ok(_), false) => paths.renamed(),
+        (Err(_), _) => {}
     }
     drop(paths);
+    if let Some(hidden) = hidden {
+        op.after_hiding(&hidden);
+    }
+    renamed?;
     let _ = reply::error(op.req, 0);
     Ok(())
 }

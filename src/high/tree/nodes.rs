@@ -10,8 +10,8 @@ use std::cmp::Reverse;
 use std::collections::hash_map::RandomState;
 use std::collections::BinaryHeap;
 use std::hash::BuildHasher;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{fence, AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
 
 /// The root's inode number.
@@ -142,6 +142,11 @@ impl<'a> Pin<'a> {
 
     fn node(&self) -> &'a Node {
         self.nodes.slab.node(self.slot)
+    }
+
+    /// The inode number.
+    pub fn id(&self) -> u64 {
+        self.nodes.entry(self.slot).id
     }
 }
 
@@ -308,7 +313,8 @@ impl Nodes {
     }
 
     /// Takes an open back; whether it was the last of a file that was hidden,
-    /// which is to be removed now.
+    /// which is to be removed now. Of this and an [`Nodes::is_open`] after the
+    /// hiding, one at least finds out.
     pub fn release(&self, id: u64) -> Result<bool, NodeError> {
         let pin = self.pin(id)?;
         let node = pin.node();
@@ -317,7 +323,14 @@ impl Nodes {
             return Ok(false);
         };
         self.unrefer(pin.slot);
+        fence(SeqCst);
         Ok(before == 1 && node.is(HIDDEN))
+    }
+
+    /// Whether it is open, for whoever has just hidden it.
+    pub fn is_open(&self, pin: &Pin<'_>) -> bool {
+        fence(SeqCst);
+        pin.node().open_count.load(Acquire) > 0
     }
 
     /// How often it is open.
