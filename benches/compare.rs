@@ -178,7 +178,7 @@ fn settle(servers: &[Server], requests: u64) -> Result<()> {
 
 fn run(settings: &Settings) -> Result<()> {
     let scratch = scratch("bench")?;
-    let programs = Programs::build(scratch.path())?;
+    let programs = Programs::build("passthrough_ll", scratch.path())?;
     let libraries = libraries(settings.stock_only);
     let rows: Vec<&Row> = ROWS.iter().filter(|row| row.name.contains(&settings.rows)).collect();
     if rows.is_empty() {

@@ -8,6 +8,12 @@
  * descriptor of DIR. Open files are used by their descriptors (fi->fh), so
  * paths are not needed there. read_buf and write_buf say where data is instead
  * of copying it.
+ *
+ *     -o paths         the library gives a path to every operation, also where
+ *                      there is a descriptor (nullpath_ok = 0)
+ *     -o noplus        directories are listed without attributes
+ *     -o direct        the kernel keeps no data (direct_io)
+ *     -o hard_remove   what is removed while open is not hidden but gone
  */
 #define _GNU_SOURCE
 #define FUSE_USE_VERSION 35
@@ -34,13 +40,15 @@
 static struct {
 	char *source;
 	char *stats;
-	int plus, nopath;
+	int plus, nopath, direct, hard_remove;
 } settings = { .plus = 1, .nopath = 1 };
 
 static const struct fuse_opt options[] = {
 	{ "source=%s", offsetof(__typeof__(settings), source), 0 },
 	{ "stats=%s", offsetof(__typeof__(settings), stats), 0 },
 	{ "noplus", offsetof(__typeof__(settings), plus), 0 },
+	{ "direct", offsetof(__typeof__(settings), direct), 1 },
+	{ "hard_remove", offsetof(__typeof__(settings), hard_remove), 1 },
 	{ "paths", offsetof(__typeof__(settings), nopath), 0 },
 	FUSE_OPT_END,
 };
@@ -70,6 +78,8 @@ static void *op_init(struct fuse_conn_info *conn, struct fuse_config *cfg)
 	(void)conn;
 	cfg->use_ino = 1;
 	cfg->nullpath_ok = settings.nopath;
+	cfg->direct_io = settings.direct;
+	cfg->hard_remove = settings.hard_remove;
 	return NULL;
 }
 

@@ -88,6 +88,13 @@ struct ringfuse_stats {
 	uint64_t handed_over;
 	/** Answers given by threads that do not own the request's ring entry. */
 	uint64_t foreign_answers;
+	/**
+	 * Nodes of the path API, fuse.h, the root not counted: what the kernel
+	 * has looked up and not forgotten, what is open, what is remembered,
+	 * and the directories that any of these are in. 0 for a session that
+	 * was made by fuse_session_new().
+	 */
+	uint64_t nodes;
 };
 
 /**

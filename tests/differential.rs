@@ -1,9 +1,12 @@
-//! The same `passthrough_ll` binary on stock libfuse3 and on ours does the same.
+//! The same `passthrough_ll` binary on stock libfuse3 and on ours does the same;
+//! and so does the path-based `passthrough`.
 //!
 //! Clients perform random operations on a mount, each in a directory of its
 //! own, and record what came of every one. A run on stock is the model; the
 //! runs on our library, on both transports, single- and multi-threaded, must
-//! give the same records and leave the same files behind.
+//! give the same records and leave the same files behind. Of `passthrough` there
+//! is also a run in which the clients share directories, which they move while
+//! others work in them (`differential/shared.rs`).
 //!
 //! RINGFUSE_DIFFERENTIAL_SEED=N repeats a run, RINGFUSE_DIFFERENTIAL_OPS=N
 //! makes it longer or shorter. RINGFUSE_TEST_STOCK=1 runs stock only,
@@ -17,6 +20,7 @@ mod differential {
     pub mod model;
     pub mod ops;
     pub mod server;
+    pub mod shared;
     pub mod sys;
     pub mod tree;
 }
@@ -25,6 +29,7 @@ use differential::client::{Cache, Client, FAILED};
 use differential::generator::generate;
 use differential::ops::Op;
 use differential::server::{scratch, watch, Counts, Library, Programs};
+use differential::shared;
 use differential::sys;
 use differential::tree::{self, Tree};
 use std::fmt;
@@ -32,7 +37,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use support::machine;
 
@@ -43,9 +48,36 @@ const LEAST: u64 = 50;
 /// One configuration of the mount under which all variants are compared.
 struct Profile {
     name: &'static str,
+    example: &'static str,
     options: &'static str,
     cache: Cache,
+    /// How many operations, unless the environment says.
+    operations: usize,
+    /// Whether files get second names. The path API takes each name for a file,
+    /// so that what the kernel has cached of one name may be out of date.
+    links: bool,
 }
+
+/// The inode-based example as it is.
+const INODES: Profile = Profile {
+    name: "uncached",
+    example: "passthrough_ll",
+    options: "cache=never,timeout=0",
+    cache: Cache::Nothing,
+    operations: 40_000,
+    links: true,
+};
+
+/// The path-based one. Removed files are gone at once: hidden ones would go when
+/// the kernel tells of the last close, some time after that.
+const PATHS: Profile = Profile {
+    name: "paths",
+    example: "passthrough",
+    options: "direct,hard_remove,attr_timeout=0,entry_timeout=0",
+    cache: Cache::Nothing,
+    operations: 16_000,
+    links: true,
+};
 
 #[derive(Clone, Copy)]
 struct Variant {
@@ -74,12 +106,12 @@ struct Run {
 
 #[test]
 fn uncached() {
-    compare(&Profile { name: "uncached", options: "cache=never,timeout=0", cache: Cache::Nothing });
+    compare(&INODES);
 }
 
 #[test]
 fn cached() {
-    compare(&Profile { name: "cached", options: "cache=auto", cache: Cache::Reads });
+    compare(&Profile { name: "cached", options: "cache=auto", cache: Cache::Reads, ..INODES });
 }
 
 #[test]
@@ -87,7 +119,53 @@ fn writeback() {
     // Not cache=always: the kernel notices changes of a directory it has cached
     // by a time of coarse steps, so when it does is a matter of luck.
     let options = "cache=auto,timeout=86400,writeback";
-    compare(&Profile { name: "writeback", options, cache: Cache::ReadsAndWrites });
+    compare(&Profile { name: "writeback", options, cache: Cache::ReadsAndWrites, ..INODES });
+}
+
+/// Operations on open files get no path.
+#[test]
+fn paths() {
+    compare(&PATHS);
+}
+
+/// All operations get a path, names are cached, and data for as long as the
+/// file has not changed.
+#[test]
+fn paths_cached() {
+    let options = "hard_remove,auto_cache,ac_attr_timeout=0,negative_timeout=1,paths,noplus";
+    let cache = Cache::Reads;
+    compare(&Profile { name: "paths-cached", options, cache, links: false, ..PATHS });
+}
+
+/// Clients in the same directories, which are moved meanwhile. Files that are
+/// removed while open are hidden.
+#[test]
+fn paths_shared() {
+    let options = "attr_timeout=0,entry_timeout=0";
+    let profile = Profile { name: "paths-shared", options, operations: 12_000, ..PATHS };
+    let Some(((_turn, programs), seed, count)) = prepared(&profile) else { return };
+    let scratch = scratch("differential").unwrap_or_else(|error| panic!("{error}"));
+    let bare = scratch.path().join("backing");
+    fs::create_dir(&bare).expect("room on tmpfs");
+    let work = |root: &Path, progress: &AtomicU64| shared::perform(root, seed, count, progress);
+    // What happens without any FUSE in between is the model for stock, too.
+    sys::clear_umask();
+    let expected = (work(&bare, &AtomicU64::new(0)), tree::read(&bare, true));
+    fs::remove_dir_all(&bare).expect("the model can be removed");
+    assert!(expected.1.len() > 50, "{} names are left", expected.1.len());
+    for variant in variants() {
+        let run = run(&programs, &profile, variant, scratch.path(), work);
+        println!("{}: {variant}: {}", profile.name, summary(&run.counts));
+        let differences = differences(&expected.0, &run.records, |client, operation| {
+            shared::describe(client, seed, operation)
+        });
+        let differences = differences + &different_files(&expected.1, &run.tree);
+        assert!(
+            differences.is_empty(),
+            "{}: {variant} differs from the bare directory (RINGFUSE_DIFFERENTIAL_SEED={seed}):\n{differences}",
+            profile.name
+        );
+    }
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -97,12 +175,27 @@ fn number(name: &str) -> Option<u64> {
 
 /// The comparisons take turns: each keeps all CPUs busy, and the umask, which
 /// they clear, is the process's.
-fn programs() -> &'static Mutex<Programs> {
-    static PROGRAMS: OnceLock<Mutex<Programs>> = OnceLock::new();
-    PROGRAMS.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        Mutex::new(Programs::build(directory).unwrap_or_else(|error| panic!("{error}")))
-    })
+static TURN: Mutex<()> = Mutex::new(());
+
+/// What a comparison begins with: its turn and the programs, the seed and the
+/// number of operations. `None` if it cannot be made here.
+fn prepared(profile: &Profile) -> Option<((MutexGuard<'static, ()>, Programs), u64, usize)> {
+    if let Err(reason) = machine::device() {
+        machine::skip(&reason);
+        return None;
+    }
+    let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let programs =
+        Programs::build(profile.example, directory).unwrap_or_else(|error| panic!("{error}"));
+    let seed = number("RINGFUSE_DIFFERENTIAL_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
+    let count =
+        number("RINGFUSE_DIFFERENTIAL_OPS").map_or(profile.operations, |count| count as usize);
+    // Not println: the seed is to be seen also when the test passes.
+    let headline =
+        format!("{}: {count} operations, RINGFUSE_DIFFERENTIAL_SEED={seed}\n", profile.name);
+    std::io::stderr().write_all(headline.as_bytes()).expect("stderr");
+    Some(((turn, programs), seed, count))
 }
 
 fn variants() -> Vec<Variant> {
@@ -121,33 +214,27 @@ fn variants() -> Vec<Variant> {
 }
 
 fn compare(profile: &Profile) {
-    if let Err(reason) = machine::device() {
-        return machine::skip(&reason);
-    }
-    let programs = programs().lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let seed = number("RINGFUSE_DIFFERENTIAL_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
-    let count = number("RINGFUSE_DIFFERENTIAL_OPS").unwrap_or(40_000) as usize;
-    // Not println: the seed is to be seen also when the test passes.
-    let headline =
-        format!("{}: {count} operations, RINGFUSE_DIFFERENTIAL_SEED={seed}\n", profile.name);
-    std::io::stderr().write_all(headline.as_bytes()).expect("stderr");
+    let Some(((_turn, programs), seed, count)) = prepared(profile) else { return };
     let scratch = scratch("differential").unwrap_or_else(|error| panic!("{error}"));
     let mut seeds = fastrand::Rng::with_seed(seed);
     let plans: Vec<Vec<Op>> = (0..CLIENTS)
-        .map(|_| rehearse(seeds.u64(..), count.div_ceil(CLIENTS), scratch.path()))
+        .map(|_| rehearse(profile, seeds.u64(..), count.div_ceil(CLIENTS), scratch.path()))
         .collect();
 
+    let work = |root: &Path, progress: &AtomicU64| perform(profile, &plans, root, progress);
     let mut model: Option<Run> = None;
     for variant in variants() {
-        let run = run(&programs, profile, variant, &plans, scratch.path());
+        let run = run(&programs, profile, variant, scratch.path(), work);
         println!("{}: {variant}: {}", profile.name, summary(&run.counts));
         if count >= 10_000 {
-            check_counts(&run.counts, programs.release, variant);
+            check_counts(profile, &run.counts, programs.release, variant);
         }
         match &model {
             None => model = Some(run),
             Some(model) => {
-                let differences = differences(&plans, model, &run);
+                let describe = |client: usize, i: usize| format!("{:?}", plans[client][i]);
+                let differences = differences(&model.records, &run.records, describe)
+                    + &different_files(&model.tree, &run.tree);
                 assert!(
                     differences.is_empty(),
                     "{}: {variant} differs from stock (RINGFUSE_DIFFERENTIAL_SEED={seed}):\n{differences}",
@@ -160,12 +247,12 @@ fn compare(profile: &Profile) {
 
 /// One client's operations, made up while they are performed on a directory
 /// without any FUSE in between.
-fn rehearse(seed: u64, count: usize, scratch: &Path) -> Vec<Op> {
+fn rehearse(profile: &Profile, seed: u64, count: usize, scratch: &Path) -> Vec<Op> {
     sys::clear_umask();
     let stage = scratch.join("rehearsal");
     fs::create_dir_all(stage.join("top")).expect("room on tmpfs");
     let mut client = Client::new(&stage, "top", Cache::Nothing);
-    let plan = generate(seed, count, |op| !client.run(op).starts_with(FAILED));
+    let plan = generate(seed, count, profile.links, |op| !client.run(op).starts_with(FAILED));
     tree::read(&stage, false); // for its side effect on the modes
     fs::remove_dir_all(&stage).expect("the rehearsal's files can be removed");
     plan
@@ -175,34 +262,45 @@ fn run(
     programs: &Programs,
     profile: &Profile,
     variant: Variant,
-    plans: &[Vec<Op>],
     scratch: &Path,
+    work: impl FnOnce(&Path, &AtomicU64) -> Vec<Vec<String>>,
 ) -> Run {
     sys::clear_umask();
     let backing = scratch.join("backing");
-    for client in 0..CLIENTS {
-        fs::create_dir_all(backing.join(format!("client{client}/top"))).expect("room on tmpfs");
-    }
+    fs::create_dir(&backing).expect("room on tmpfs");
     let arguments: &[&str] = if variant.single { &["-s"] } else { &[] };
-    let work =
+    let directory =
         PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("differential-{}", profile.name));
     let server = programs
-        .start(variant.library, &backing, &work, profile.options, arguments)
+        .start(variant.library, &backing, &directory, profile.options, arguments)
         .unwrap_or_else(|error| panic!("{}: {error}", profile.name));
 
     let progress = AtomicU64::new(0);
-    let records = watch(&[server.pid()], &progress, || {
-        perform(profile, plans, server.mountpoint(), &progress)
-    });
+    let records = watch(&[server.pid()], &progress, || work(server.mountpoint(), &progress));
     let records = records.unwrap_or_else(|| {
         panic!("{}: {variant} hangs; its output: {}", profile.name, server.log())
     });
     let (counts, _) =
         server.finish().unwrap_or_else(|error| panic!("{}: {variant}: {error}", profile.name));
+    if variant.library == Library::Stock && programs.release < (3, 15) {
+        remove_hidden(&backing);
+    }
     // With a write-back cache the time of the last write-back may win.
     let tree = tree::read(&backing, profile.cache != Cache::ReadsAndWrites);
     fs::remove_dir_all(&backing).expect("the backing directory can be removed");
     Run { records, tree, counts }
+}
+
+/// Old libfuse forgets a hidden file if its last release came while it was being
+/// hidden.
+fn remove_hidden(directory: &Path) {
+    for entry in fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("entry")) {
+        if entry.file_type().expect("a type").is_dir() {
+            remove_hidden(&entry.path());
+        } else if entry.file_name().as_encoded_bytes().starts_with(b".fuse_hidden") {
+            fs::remove_file(entry.path()).expect("a file of our own");
+        }
+    }
 }
 
 /// All clients at the same time, each with its plan in its directory.
@@ -216,6 +314,9 @@ fn perform(
     // copying altogether if two of those fail at the same time.
     let (from, to) = (mountpoint.join("from"), mountpoint.join("to"));
     fs::write(&from, "copied").and_then(|()| fs::copy(&from, &to)).expect("the mount can copy");
+    for client in 0..plans.len() {
+        fs::create_dir_all(mountpoint.join(format!("client{client}/top"))).expect("mkdir");
+    }
     thread::scope(|scope| {
         let clients: Vec<_> = plans
             .iter()
@@ -241,44 +342,64 @@ fn summary(counts: &Counts) -> String {
 }
 
 /// Everything that the filesystem implements was really asked of it.
-fn check_counts(counts: &Counts, release: (u32, u32), variant: Variant) {
+fn check_counts(profile: &Profile, counts: &Counts, release: (u32, u32), variant: Variant) {
     // What the library that the binary was compiled against does not have.
     let unknown =
         |name: &str| name == "tmpfile" && release < (3, 17) || name == "statx" && release < (3, 18);
     // Only root can make the kernel forget many inodes at once.
     let unable = |name: &str| name == "forget_multi" && !machine::is_root();
-    assert!(counts.len() > 35, "{variant}: passthrough_ll counts {} operations only", counts.len());
-    for (name, count) in counts.iter().filter(|(name, _)| !unknown(name) && !unable(name)) {
+    // What the path API keeps to itself, or the path-based example to the kernel.
+    let inodes = ["lookup", "forget", "forget_multi", "tmpfile", "statx", "ioctl"];
+    let locks = ["getlk", "setlk", "setlkw"];
+    let absent = |name: &str| {
+        profile.example == "passthrough" && (inodes.contains(&name) || locks.contains(&name))
+            || profile.options.contains("noplus") && name == "readdirplus"
+            || !profile.links && name == "link"
+    };
+    let excused = |name: &str| unknown(name) || unable(name) || absent(name);
+    assert!(counts.len() > 35, "{variant}: the filesystem counts {} operations", counts.len());
+    for (name, count) in counts.iter().filter(|(name, _)| !excused(name)) {
         assert!(*count >= LEAST, "{variant}: {name} was called {count} times, less than {LEAST}");
     }
 }
 
-/// The first difference of each client and of the files, in words.
-fn differences(plans: &[Vec<Op>], model: &Run, run: &Run) -> String {
+/// The first difference of each client, in words. `describe` gives a client's
+/// operation.
+fn differences(
+    model: &[Vec<String>],
+    run: &[Vec<String>],
+    describe: impl Fn(usize, usize) -> String,
+) -> String {
     let mut text = String::new();
-    for (client, plan) in plans.iter().enumerate() {
-        let (stock, ours) = (&model.records[client], &run.records[client]);
-        let differing: Vec<usize> = (0..plan.len()).filter(|&i| stock[i] != ours[i]).collect();
+    for (client, (stock, ours)) in model.iter().zip(run).enumerate() {
+        let differing: Vec<usize> = (0..stock.len()).filter(|&i| stock[i] != ours[i]).collect();
         if let Some(&first) = differing.first() {
             text += &format!(
                 "client {client}, {} records differ, the first is operation {first}:\n",
                 differing.len()
             );
+            #[allow(clippy::needless_range_loop)] // three vectors at once
             for i in first.saturating_sub(8)..first {
-                text += &format!("    before: {:?} -> {}\n", plan[i], stock[i]);
+                text += &format!("    before: {} -> {}\n", describe(client, i), stock[i]);
             }
             text += &format!(
-                "    {:?}\n    stock: {}\n    here:  {}\n",
-                plan[first], stock[first], ours[first]
+                "    {}\n    model: {}\n    here:  {}\n",
+                describe(client, first),
+                stock[first],
+                ours[first]
             );
         }
     }
-    for path in
-        model.tree.keys().chain(run.tree.keys().filter(|path| !model.tree.contains_key(*path)))
-    {
-        let (stock, ours) = (model.tree.get(path), run.tree.get(path));
-        if stock != ours {
-            text += &format!("{}:\n    stock: {stock:?}\n    here:  {ours:?}\n", path.display());
+    text
+}
+
+/// Every difference of the files, in words.
+fn different_files(model: &Tree, run: &Tree) -> String {
+    let mut text = String::new();
+    for path in model.keys().chain(run.keys().filter(|path| !model.contains_key(*path))) {
+        let (expected, here) = (model.get(path), run.get(path));
+        if expected != here {
+            text += &format!("{}:\n    model: {expected:?}\n    here:  {here:?}\n", path.display());
         }
     }
     text

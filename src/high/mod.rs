@@ -49,7 +49,7 @@ pub struct Fuse {
     settings: Settings,
     session: Option<Arc<Session>>,
     /// Made with the settings that `init` leaves.
-    nodes: OnceCell<Nodes>,
+    nodes: Arc<OnceCell<Nodes>>,
     pruning: Pruning,
 }
 

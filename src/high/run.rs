@@ -17,7 +17,6 @@ use crate::session::Session;
 use crate::sys::process;
 use crate::{cmdline, daemonize, log_error, mount, signals};
 use libc::{c_int, c_void};
-use once_cell::sync::OnceCell;
 use std::ffi::CStr;
 use std::sync::Arc;
 
@@ -88,12 +87,14 @@ impl Fuse {
             layers,
             settings: Settings::new(options.config),
             session: None,
-            nodes: OnceCell::new(),
+            nodes: Arc::default(),
             pruning: Pruning::default(),
         });
         fuse.layer().set_debug(options.config.debug != 0);
         let session_options = SessionOptions::parse(args)?;
         let session = Session::new(ops::low_level(), fuse.as_c(), session_options)?;
+        let nodes = fuse.nodes.clone();
+        session.nodes_from(Box::new(move || nodes.get().map_or(0, |nodes| nodes.count())));
         fuse.session = Some(session);
         Ok(fuse)
     }

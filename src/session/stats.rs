@@ -47,7 +47,11 @@ pub struct Stats {
     pub grown: u64,
     pub handed_over: u64,
     pub foreign_answers: u64,
+    pub nodes: u64,
 }
+
+/// Counts the nodes of the path API, on any thread, as long as the session lives.
+pub type NodeCount = Box<dyn Fn() -> u64 + Send + Sync>;
 
 impl Session {
     /// Records the transport and tells it in one log line.
@@ -85,12 +89,18 @@ impl Session {
         unsafe { CStr::from_ptr(last.as_ptr()) }
     }
 
+    /// Who counts the nodes of the path API. Only the first call has an effect.
+    pub fn nodes_from(&self, count: NodeCount) {
+        let _ = self.nodes.set(count);
+    }
+
     /// The counters now.
     pub fn stats(&self) -> Stats {
         let mut stats = Stats {
             size: size_of::<Stats>(),
             transport: self.serving.load(Ordering::Acquire),
             dev_requests: self.slots.served(),
+            nodes: self.nodes.get().map_or(0, |count| count()),
             ..Stats::default()
         };
         if let Some(engine) = self.engine().or_else(|| self.retired.lock().last().cloned()) {
@@ -125,6 +135,7 @@ impl Session {
             ("grown", stats.grown),
             ("handed_over", stats.handed_over),
             ("foreign_answers", stats.foreign_answers),
+            ("nodes", stats.nodes),
         ] {
             let _ = writeln!(text, "{name} {value}");
         }

@@ -9,11 +9,17 @@ use fastrand::Rng;
 use std::ffi::CString;
 
 /// `count` operations. `rehearse` performs each and tells whether it succeeded;
-/// the same seed and the same answers give the same operations.
-pub fn generate(seed: u64, count: usize, mut rehearse: impl FnMut(&Op) -> bool) -> Vec<Op> {
+/// the same seed and the same answers give the same operations. `links`: whether
+/// hard links are among them.
+pub fn generate(
+    seed: u64,
+    count: usize,
+    links: bool,
+    mut rehearse: impl FnMut(&Op) -> bool,
+) -> Vec<Op> {
     let mut generator = Generator { rng: Rng::with_seed(seed), model: Model::default() };
     let mut next = || {
-        let op = generator.next();
+        let op = generator.next(links);
         let succeeded = rehearse(&op);
         generator.model.learn(&op, succeeded);
         op
@@ -84,7 +90,16 @@ const MAKERS: &[(u32, Maker)] = &[
 ];
 
 impl Generator {
-    fn next(&mut self) -> Op {
+    fn next(&mut self, links: bool) -> Op {
+        loop {
+            match self.any() {
+                Op::HardLink { .. } if !links => {}
+                op => return op,
+            }
+        }
+    }
+
+    fn any(&mut self) -> Op {
         let total: u32 = MAKERS.iter().map(|(share, _)| share).sum();
         let mut ticket = self.rng.u32(0..total);
         for (share, make) in MAKERS {

@@ -1,5 +1,6 @@
-//! `passthrough_ll`, built once against the stock libfuse3 of the system and
-//! started on it or on ours: which library it loads is the library path's word.
+//! An example (`passthrough_ll`, `passthrough`), built once against the stock
+//! libfuse3 of the system and started on it or on ours: which library it loads
+//! is the library path's word.
 //!
 //! The differential test and the bench share this file. A [`Server`] owns its
 //! process, its mount and its files; dropping it ends all three, in whatever
@@ -53,6 +54,7 @@ impl fmt::Display for Library {
 
 /// The binary and the libraries it can be run on.
 pub struct Programs {
+    example: &'static str,
     binary: PathBuf,
     ours: PathBuf,
     /// The stock libfuse3 that the binary was compiled against: (3, minor).
@@ -60,13 +62,13 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Compiles `examples-c/passthrough_ll.c` against the installed stock
-    /// libfuse3 into `directory`, and finds our library in `build/`, or where
-    /// RINGFUSE_TEST_LIBDIR says.
-    pub fn build(directory: &Path) -> Result<Self> {
+    /// Compiles `examples-c/EXAMPLE.c`, which takes `-o source=DIR,stats=FILE`,
+    /// against the installed stock libfuse3 into `directory`, and finds our
+    /// library in `build/`, or where RINGFUSE_TEST_LIBDIR says.
+    pub fn build(example: &'static str, directory: &Path) -> Result<Self> {
         let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let source = project.join("examples-c/passthrough_ll.c");
-        let binary = directory.join("passthrough_ll-stock");
+        let source = project.join(format!("examples-c/{example}.c"));
+        let binary = directory.join(format!("{example}-stock"));
         let install = "the comparison needs the stock libfuse3 to compile and run against: \
                        install libfuse3-dev, fuse3 and pkg-config (scripts/deps.sh does)";
         let ask = |what: &[&str]| {
@@ -100,7 +102,7 @@ impl Programs {
         }
         let ours = std::env::var_os("RINGFUSE_TEST_LIBDIR")
             .map_or_else(|| project.join("build"), PathBuf::from);
-        Ok(Self { binary, ours, release })
+        Ok(Self { example, binary, ours, release })
     }
 
     fn command(&self, library: Library) -> Command {
@@ -123,8 +125,8 @@ impl Programs {
     /// What the binary says about the library it runs on.
     #[allow(dead_code)] // the bench asks
     pub fn version(&self, library: Library) -> Result<String> {
-        let output =
-            explain(self.command(library).arg("--version").output(), "passthrough_ll --version")?;
+        let output = self.command(library).arg("--version").output();
+        let output = explain(output, format_args!("{} --version", self.example))?;
         Ok(String::from_utf8_lossy(&output.stdout).lines().collect::<Vec<_>>().join(", "))
     }
 
@@ -170,7 +172,8 @@ impl Programs {
             .stderr(errors)
             .spawn();
         let child = explain(child, format_args!("cannot start {}", self.binary.display()))?;
-        let mut server = Server { child, mountpoint, stats, library_stats, log, library };
+        let example = self.example;
+        let mut server = Server { example, child, mountpoint, stats, library_stats, log, library };
         server.await_mount()?;
         server.check_library()?;
         Ok(server)
@@ -179,6 +182,7 @@ impl Programs {
 
 /// A running server with its mount.
 pub struct Server {
+    example: &'static str,
     child: Child,
     mountpoint: PathBuf,
     stats: PathBuf,
@@ -206,7 +210,7 @@ impl Server {
     }
 
     fn failed(&self, what: impl fmt::Display) -> String {
-        format!("passthrough_ll on {}: {what}; its output: {}", self.library, self.log())
+        format!("{} on {}: {what}; its output: {}", self.example, self.library, self.log())
     }
 
     fn await_mount(&mut self) -> Result<()> {

@@ -82,7 +82,7 @@ pub mod posix;
 pub mod slab;
 pub mod table;
 
-pub use nodes::{Counts, Entry, Nodes, Remember, ROOT_ID};
+pub use nodes::{Counts, Entry, Nodes, Pin, Remember, ROOT_ID};
 pub use paths::{Hold, Path, PathPair, Target};
 
 use crate::errno::Errno;

@@ -308,7 +308,8 @@ impl Nodes {
     }
 
     /// Takes an open back; whether it was the last of a file that was hidden,
-    /// which is to be removed now.
+    /// which is to be removed now. Of this and a look at the count after the
+    /// hiding, one at least finds out.
     pub fn release(&self, id: u64) -> Result<bool, NodeError> {
         let pin = self.pin(id)?;
         let node = pin.node();
@@ -406,6 +407,11 @@ impl Nodes {
     /// The node's generation.
     pub fn generation(&self, id: u64) -> Result<u64, NodeError> {
         self.pin(id).map(|pin| self.entry(pin.slot).generation)
+    }
+
+    /// How many nodes there are, the root not counted. Cheap.
+    pub fn count(&self) -> u64 {
+        self.ids.iter().map(|shard| shard.0.lock().table.len() as u64).sum()
     }
 
     /// Counts everything; looks at all nodes.
