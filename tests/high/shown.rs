@@ -1,0 +1,129 @@
+//! A directory shown by `path_trace`.
+
+use std::fs;
+use std::ops::Deref;
+use std::path::PathBuf;
+
+use super::support::{Line, Mount, Server, Transport};
+use rustix::thread::{gettid, RawPid};
+use tempfile::TempDir;
+
+/// How it is to be shown.
+pub struct Show {
+    server: Server,
+    root: TempDir,
+}
+
+impl Show {
+    pub fn new() -> Show {
+        Show::plain().option("default_permissions")
+    }
+
+    /// Without an option of the kernel's.
+    pub fn plain() -> Show {
+        let root = TempDir::with_prefix("ringfuse-root-").expect("a directory");
+        let root_option = format!("root={}", root.path().display());
+        Show { server: Server::new("path_trace").option(&root_option), root }
+    }
+
+    /// With these settings made by `init`, such as `use_ino=1:remember=5`.
+    pub fn config(list: &str) -> Show {
+        Show::new().option(&format!("cfg={list}"))
+    }
+
+    pub fn option(self, option: &str) -> Show {
+        Show { server: self.server.option(option), ..self }
+    }
+
+    pub fn arg(self, arg: &str) -> Show {
+        Show { server: self.server.arg(arg), ..self }
+    }
+
+    /// A file that is there from the beginning.
+    pub fn file(self, name: &str, contents: &str) -> Show {
+        fs::write(self.root.path().join(name), contents).expect("write");
+        self
+    }
+
+    pub fn dir(self, name: &str) -> Show {
+        fs::create_dir(self.root.path().join(name)).expect("mkdir");
+        self
+    }
+
+    pub fn mount(self, on: Transport) -> Shown {
+        Shown { mount: self.server.mount(on), root: self.root }
+    }
+}
+
+/// The mount; it goes before what it shows.
+pub struct Shown {
+    mount: Mount,
+    root: TempDir,
+}
+
+impl Deref for Shown {
+    type Target = Mount;
+
+    fn deref(&self) -> &Mount {
+        &self.mount
+    }
+}
+
+impl Shown {
+    /// A name in the directory that is shown.
+    pub fn behind(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// The names in that directory.
+    pub fn names_behind(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.root.path()).expect("readdir");
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// The one operation `op` since the last look, which this thread asked for.
+    pub fn mine(&self, op: &str) -> Line {
+        let line = self.trace.one(op);
+        from_me(&line);
+        line
+    }
+
+    /// What the operations were, without the forgetting of nodes.
+    pub fn ops(&self) -> Vec<String> {
+        self.trace.take().into_iter().map(|line| line.op).collect()
+    }
+
+    pub fn ends(self) -> (TempDir, Vec<Line>) {
+        self.mount.unmount();
+        let Shown { mount, root } = self;
+        let trace = super::support::trace::Trace::new(mount.path.with_file_name("trace"));
+        super::support::eventually("the end of the filesystem", || {
+            !super::support::process::alive(mount.pid)
+                || fs::read_to_string(format!("/proc/{}/stat", mount.pid))
+                    .is_ok_and(|stat| stat.contains(") Z "))
+        });
+        (root, trace.take())
+    }
+}
+
+/// The context is this thread's, and init() has been.
+pub fn from_me(line: &Line) {
+    assert_eq!(line.dec("pid"), RawPid::from(gettid_raw()).into(), "{line:?}");
+    assert_eq!(line.dec("uid"), i128::from(rustix::process::getuid().as_raw()), "{line:?}");
+    assert_eq!(line.dec("gid"), i128::from(rustix::process::getgid().as_raw()), "{line:?}");
+    assert_eq!(line.text("private"), "after", "{line:?}");
+    assert_eq!(line.dec("fuse"), 1, "{line:?}");
+}
+
+fn gettid_raw() -> RawPid {
+    gettid().as_raw_nonzero().get()
+}
+
+/// The operations with a file handle have the one that open() set.
+pub fn handle_of(line: &Line) -> u64 {
+    assert!(line.hex("fh") >= 0xfeed_0000_0000_0000, "{line:?}");
+    line.hex("fh")
+}
