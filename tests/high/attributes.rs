@@ -23,7 +23,10 @@ each_transport! {
         assert_eq!((told.mtime(), told.mtime_nsec()), (real.mtime(), real.mtime_nsec()));
         assert_eq!((told.blocks(), told.nlink()), (real.blocks(), 1));
         assert_ne!(told.ino(), real.ino());
-        let line = fs.trace.take().into_iter().find(|line| line.op == "getattr").unwrap();
+        let line = fs.trace.take().into_iter().find(|line| {
+            line.op == "getattr" && line.text("path") == "/file"
+        });
+        let line = line.expect("getattr");
         from_me(&line);
         assert_eq!((line.text("path"), line.text("fi")), ("/file", "NULL"));
         assert_eq!(fs::metadata(fs.at("fail_getattr_5")).unwrap_err().raw_os_error(), Some(5));

@@ -4,7 +4,7 @@ use std::fs;
 use std::ops::Deref;
 use std::path::PathBuf;
 
-use super::support::{Line, Mount, Server, Transport};
+use super::support::{Ending, Line, Mount, Server, Transport};
 use rustix::thread::{gettid, RawPid};
 use tempfile::TempDir;
 
@@ -96,16 +96,20 @@ impl Shown {
         self.trace.take().into_iter().map(|line| line.op).collect()
     }
 
-    pub fn ends(self) -> (TempDir, Vec<Line>) {
-        self.mount.unmount();
+    /// Waits until the filesystem has ended by itself; also tells all that it did.
+    pub fn ended(self) -> (Ending, Vec<Line>, TempDir) {
         let Shown { mount, root } = self;
-        let trace = super::support::trace::Trace::new(mount.path.with_file_name("trace"));
-        super::support::eventually("the end of the filesystem", || {
-            !super::support::process::alive(mount.pid)
-                || fs::read_to_string(format!("/proc/{}/stat", mount.pid))
-                    .is_ok_and(|stat| stat.contains(") Z "))
-        });
-        (root, trace.take())
+        // The directory of the trace goes with the mount.
+        let file = std::fs::File::open(mount.path.with_file_name("trace")).expect("the trace");
+        let ending = mount.ended();
+        let text = std::io::read_to_string(file).expect("the trace");
+        (ending, text.lines().map(Line::parse).collect(), root)
+    }
+
+    /// Unmounts, and tells all that the filesystem did.
+    pub fn unmounted(self) -> (Ending, Vec<Line>, TempDir) {
+        self.mount.unmount();
+        self.ended()
     }
 }
 
