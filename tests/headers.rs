@@ -401,7 +401,9 @@ fn rust_mirrors_the_constants_of_the_headers() {
     let capabilities = mirrors::capabilities();
     let in_header = header.keys().filter(|name| name.starts_with("constant FUSE_CAP_")).count();
     assert_eq!(in_header, capabilities.len(), "a capability of the headers is not compared here");
-    for (name, value) in capabilities.iter().chain(&mirrors::buffer_flags()).chain(&mirrors::directory_flags()) {
+    for (name, value) in
+        capabilities.iter().chain(&mirrors::buffer_flags()).chain(&mirrors::directory_flags())
+    {
         assert_eq!(header.get(*name), Some(&value.to_string()), "{name}");
     }
 }

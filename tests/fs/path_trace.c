@@ -118,6 +118,7 @@ static void *op_init(struct fuse_conn_info *conn, struct fuse_config *cfg)
 		KEY(parallel_direct_writes),
 #endif
 	};
+	int groups = -EINVAL, interrupted = 0;
 	char *list, *word, *rest;
 
 	serve_init(conn);
@@ -149,6 +150,11 @@ static void *op_init(struct fuse_conn_info *conn, struct fuse_config *cfg)
 			abort();
 	}
 	free(list);
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+	/* libfuse 3.14 crashes: there is a context without a request. */
+	groups = fuse_getgroups(0, NULL);
+	interrupted = fuse_interrupted();
+#endif
 	note("init", "path=NULL entry=%.2f attr=%.2f negative=%.2f ac=%.2f acset=%d"
 	     " umask_cfg=%o setmode=%d cfguid=%u setuid=%d cfggid=%u setgid=%d"
 	     " remember=%d kernelcache=%d autocache=%d norofdflush=%d intr=%d"
@@ -158,7 +164,7 @@ static void *op_init(struct fuse_conn_info *conn, struct fuse_config *cfg)
 	     cfg->set_mode, cfg->uid, cfg->set_uid, cfg->gid, cfg->set_gid,
 	     cfg->remember, cfg->kernel_cache, cfg->auto_cache,
 	     cfg->no_rofd_flush, cfg->intr, cfg->intr_signal, cfg->debug,
-	     fuse_getgroups(0, NULL), fuse_interrupted());
+	     groups, interrupted);
 	return &after_init;
 }
 
@@ -283,7 +289,8 @@ static int op_access(const char *path, int mask)
 {
 	int res = fails("access", path);
 
-	note("access", "path=%s mask=%d", shown(path), mask);
+	note("access", "path=%s mask=%d groups=%d", shown(path), mask,
+	     fuse_getgroups(0, NULL));
 	return res ? res : sys(access(below(path), mask));
 }
 

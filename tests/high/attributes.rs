@@ -93,6 +93,9 @@ each_transport! {
         accessat(CWD, fs.at("file"), Access::READ_OK | Access::WRITE_OK, AtFlags::empty()).unwrap();
         let line = fs.mine("access");
         assert_eq!((line.text("path"), line.dec("mask")), ("/file", 6));
+        // fuse_getgroups() counts them.
+        let groups = rustix::process::getgroups().unwrap().len();
+        assert_eq!(line.dec("groups"), groups as i128);
         let refused = accessat(CWD, fs.at("fail_access_13"), Access::READ_OK, AtFlags::empty());
         assert_eq!(refused, Err(Errno::ACCESS));
     }

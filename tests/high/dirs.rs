@@ -23,8 +23,7 @@ fn listed(fs: &Shown, dir: &str) -> Result<Vec<(String, u64, FileType)>, Errno> 
 }
 
 fn names(fs: &Shown, dir: &str) -> Vec<String> {
-    let mut names: Vec<_> =
-        listed(fs, dir).unwrap().into_iter().map(|(name, ..)| name).collect();
+    let mut names: Vec<_> = listed(fs, dir).unwrap().into_iter().map(|(name, ..)| name).collect();
     names.sort();
     names
 }
@@ -63,6 +62,10 @@ each_transport! {
     /// Complete attributes make entries known: nobody asks for them again.
     fn complete_attributes_are_lookups(on) {
         for list in ["plus", "offsplus", "attrs", "all"] {
+            if list == "plus" && stock() {
+                skip("without offsets libfuse does so from 3.17 on");
+                continue;
+            }
             let fs = small(list).option("readdirplus=yes").mount(on);
             assert_eq!(names(&fs, "dir").len(), 4);
             let lines = fs.trace.take();
@@ -88,6 +91,10 @@ each_transport! {
 
     fn mixing_both_ways_is_an_error(on) {
         for (list, one, two) in [("mixed", 0, 1), ("mixed0", 0, 1)] {
+            if list == "mixed" && stock() {
+                skip("libfuse 3.14 forgets the entries with offsets");
+                continue;
+            }
             let fs = small(list).mount(on);
             assert_eq!(listed(&fs, "dir"), Err(Errno::IO), "{list}");
             let line = fs.trace.wait("mixed");

@@ -213,6 +213,10 @@ each_transport! {
     fn a_read_is_interrupted(on) {
         raw::catch_interrupts();
         for (config, signals) in [("intr=0", 0), ("intr=1", 1), ("intr=1:intr_signal=12", 1)] {
+            if signals == 1 && stock() {
+                skip("libfuse 3.14 handles the signal only if intr was set before init");
+                continue;
+            }
             let fs = Show::config(&format!("{config}:direct_io=1")).option("without=read_buf").option("attr_timeout=100")
                 .file("wait", "0123456789").mount(on);
             let path = fs.at("wait");

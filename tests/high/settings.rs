@@ -75,6 +75,9 @@ each_transport! {
             assert_eq!(lines.last().unwrap().op, "destroy");
             assert_eq!(lines.iter().filter(|line| line.op == "init").count(), 1);
         }
+        if stock() {
+            return skip("fuse_exit() of libfuse 3.14 waits for one more request");
+        }
         // Also if the loop is left while it is mounted.
         let fs = Show::new().mount(on);
         assert_eq!(fs.command("leave"), 0);
@@ -238,8 +241,18 @@ each_transport! {
 
     /// A node keeps its number although the kernel forgot it.
     fn nodes_are_remembered(on) {
-        for (config, kept) in [("remember=0", false), ("remember=1000", true), ("remember=-1", true)] {
-            let fs = Show::config(&format!("{config}:entry_timeout=0:attr_timeout=0")).file("a", "").file("b", "").mount(on);
+        for (option, config, kept) in [
+            ("remember=0", "intr=0", false),
+            ("remember=1000", "intr=0", true),
+            ("noforget", "intr=0", true),
+            ("remember=0", "remember=1000", true), // by init
+        ] {
+            if option == "remember=0" && kept && stock() {
+                skip("libfuse 3.14 crashes if init sets remember");
+                continue;
+            }
+            let config = format!("{config}:entry_timeout=0:attr_timeout=0");
+            let fs = Show::config(&config).option(option).file("a", "").file("b", "").mount(on);
             let before = (stat(&fs, "a").st_ino, stat(&fs, "b").st_ino);
             // Makes the kernel forget, by its own means.
             fs::write("/proc/sys/vm/drop_caches", "2").expect("drop_caches");
@@ -249,21 +262,23 @@ each_transport! {
                 kept || after != before
             });
             if kept {
-                assert_eq!((stat(&fs, "a").st_ino, stat(&fs, "b").st_ino), before, "{config}");
+                assert_eq!((stat(&fs, "a").st_ino, stat(&fs, "b").st_ino), before, "{option} {config}");
             }
         }
     }
 
     fn functions_beside_operations(on) {
-        let fs = Show::config("remember=1000:entry_timeout=1000:attr_timeout=1000").dir("dir").file("dir/file", "").mount(on);
+        let fs = Show::config("entry_timeout=1000:attr_timeout=1000").option("remember=1000").dir("dir").file("dir/file", "").mount(on);
         assert_eq!(fs.command("session"), 0);
         assert_eq!(fs.command("outside"), 0);
         // Seconds until the next time: a tenth, but at least a minute.
         assert_eq!(fs.command("clean"), 100);
-        // Running already.
-        assert_eq!(fs.command("start_cleanup"), 0);
-        fs.command("stop_cleanup");
-        assert_eq!(fs.command("start_cleanup"), 0);
+        if !stock() {
+            // Running already, which libfuse does not notice.
+            assert_eq!(fs.command("start_cleanup"), 0);
+            fs.command("stop_cleanup");
+            assert_eq!(fs.command("start_cleanup"), 0);
+        }
         stat(&fs, "dir/file");
         fs.trace.take();
         assert_eq!(fs.command("invalidate /dir/file"), 0);

@@ -160,7 +160,10 @@ impl LoopDevice {
         }
         let file = tempfile::NamedTempFile::new().expect("a file");
         file.as_file().set_len(1 << 20).expect("set_len");
-        let output = std::process::Command::new("losetup").args(["--find", "--show"]).arg(file.path()).output();
+        let output = std::process::Command::new("losetup")
+            .args(["--find", "--show"])
+            .arg(file.path())
+            .output();
         match output {
             Ok(output) if output.status.success() => {
                 let path = String::from_utf8_lossy(&output.stdout).trim().to_string();
