@@ -50,15 +50,15 @@ each_transport! {
         let fs = Show::new().file("file", "").mount(on);
         let (one, other) = (opened(&fs, "file"), opened(&fs, "file"));
         fcntl_lock(&one, libc::F_SETLK, &mut lock_of(libc::F_WRLCK, 10, 5)).unwrap();
-        let owner = fs.trace.one("lock").hex("owner");
+        let owner = fs.mine("lock").hex("owner");
         // Another owner is told by the library, which has seen the lock granted.
         let mut lock = lock_of(libc::F_WRLCK, 0, 0);
         fcntl_lock(&other, libc::F_OFD_GETLK, &mut lock).unwrap();
         assert_eq!((lock.l_type, lock.l_start, lock.l_len), (libc::F_WRLCK as i16, 10, 5));
-        assert!(fs.trace.all("lock").is_empty());
+        assert!(!fs.asked().iter().any(|line| line.op == "lock"));
         // Closing any descriptor ends all of the process's locks on the file.
         raw::close(rustix::io::dup(&other).unwrap()).unwrap();
-        let lines = fs.trace.take();
+        let lines = fs.asked();
         let flush = lines.iter().position(|line| line.op == "flush").expect("flush");
         assert_eq!(lines[flush].hex("owner"), owner);
         let unlock = lines.iter().find(|line| line.op == "lock").expect("lock");
@@ -67,7 +67,7 @@ each_transport! {
         assert_eq!((unlock.dec("start"), unlock.dec("len")), (0, 0));
         // The library's record is gone, so the filesystem is asked.
         fcntl_lock(&other, libc::F_OFD_GETLK, &mut lock_of(libc::F_WRLCK, 0, 0)).unwrap();
-        assert_eq!(fs.trace.one("lock").text("cmd"), "getlk");
+        assert_eq!(fs.mine("lock").text("cmd"), "getlk");
         drop(one);
     }
 

@@ -84,11 +84,20 @@ impl Shown {
         names
     }
 
-    /// The one operation `op` since the last look, which this thread asked for.
+    /// What this thread asked for since the last look. Others ask, too: a test
+    /// beside this one that starts a process has descriptors closed in it, with a
+    /// flush each.
+    pub fn asked(&self) -> Vec<Line> {
+        let me = i128::from(gettid_raw());
+        self.trace.take().into_iter().filter(|line| line.dec("pid") == me).collect()
+    }
+
+    /// The one operation `op` of those.
     pub fn mine(&self, op: &str) -> Line {
-        let line = self.trace.one(op);
-        from_me(&line);
-        line
+        let mut found: Vec<_> = self.asked().into_iter().filter(|line| line.op == op).collect();
+        assert_eq!(found.len(), 1, "one {op}: {found:?}");
+        from_me(&found[0]);
+        found.remove(0)
     }
 
     /// What the operations were, without the forgetting of nodes.
