@@ -318,11 +318,16 @@ struct fuse_context {
 	mode_t umask;
 };
 
-/** What fuse_main() calls: it adds the size of the table and the version. */
+/**
+ * What fuse_main() calls: it adds the size of the table and the version.
+ *
+ * @return see there
+ */
 int fuse_main_real_versioned(int argc, char *argv[],
 			     const struct fuse_operations *op, size_t op_size,
 			     struct libfuse_version *version, void *user_data);
 
+/** What fuse_main() is. @return see there */
 static inline int fuse_main_fn(int argc, char *argv[],
 			       const struct fuse_operations *op,
 			       void *user_data)
@@ -335,7 +340,11 @@ static inline int fuse_main_fn(int argc, char *argv[],
 					user_data);
 }
 
-/** As fuse_main(), with the size of the table; fuse_main() is meant instead. */
+/**
+ * As fuse_main(), with the size of the table; fuse_main() is meant instead.
+ *
+ * @return see there
+ */
 static inline int fuse_main_real(int argc, char *argv[],
 				 const struct fuse_operations *op,
 				 size_t op_size, void *user_data)
@@ -367,11 +376,15 @@ static inline int fuse_main_real(int argc, char *argv[],
 /** Prints the options of fuse_new(), and those of modules named in `args`. */
 void fuse_lib_help(struct fuse_args *args);
 
-/** fuse_new() of FUSE_USE_VERSION 30: with --help among its options. */
+/**
+ * fuse_new() of FUSE_USE_VERSION 30: with -h and --help among its options.
+ *
+ * @return as fuse_new(); NULL also after the help
+ */
 struct fuse *_fuse_new_30(struct fuse_args *args,
 			  const struct fuse_operations *op, size_t op_size,
 			  struct libfuse_version *version, void *user_data);
-/** fuse_new() of FUSE_USE_VERSION 31 and later. */
+/** fuse_new() of FUSE_USE_VERSION 31 and later. @return see there */
 struct fuse *_fuse_new_31(struct fuse_args *args,
 			  const struct fuse_operations *op, size_t op_size,
 			  struct libfuse_version *version, void *user_data);
@@ -401,6 +414,7 @@ static inline struct fuse *fuse_new_fn(struct fuse_args *args,
 	return _fuse_new_31(args, op, op_size, &version, user_data);
 #endif
 }
+/** The name for fuse_new_fn(), in the form of the program's version. */
 #define fuse_new(args, op, op_size, user_data) \
 	fuse_new_fn(args, op, op_size, user_data)
 
@@ -427,21 +441,42 @@ int fuse_loop(struct fuse *f);
 /** Ends the loop, which returns at once. May be called from a signal handler. */
 void fuse_exit(struct fuse *f);
 
+/* The multi-threaded loop, in the form of the program's version. */
 #if FUSE_USE_VERSION < 32
-/** fuse_loop_mt() of FUSE_USE_VERSION below 32. */
+/**
+ * fuse_loop_mt() of FUSE_USE_VERSION 30 and 31, where clone_fd is all that can be
+ * set.
+ *
+ * @return as fuse_loop()
+ */
 int fuse_loop_mt_31(struct fuse *f, int clone_fd);
-#define fuse_loop_mt(f, clone_fd) fuse_loop_mt_31(f, clone_fd)
+#define fuse_loop_mt fuse_loop_mt_31
 #elif FUSE_USE_VERSION < FUSE_MAKE_VERSION(3, 12)
-/** fuse_loop_mt() of FUSE_USE_VERSION 32 to 311. */
+/**
+ * fuse_loop_mt() of FUSE_USE_VERSION 32 to 311. NULL means the defaults.
+ *
+ * @return as fuse_loop()
+ */
 int fuse_loop_mt_32(struct fuse *f, struct fuse_loop_config *config);
-#define fuse_loop_mt(f, config) fuse_loop_mt_32(f, config)
+#define fuse_loop_mt fuse_loop_mt_32
 #else
 /**
  * As fuse_loop(), with several threads.
  *
  * @param config from fuse_loop_cfg_create(); NULL: defaults. The caller's.
+ * @return as fuse_loop()
  */
 int fuse_loop_mt(struct fuse *f, struct fuse_loop_config *config);
+
+#ifndef LIBFUSE_BUILT_WITH_VERSIONED_SYMBOLS
+/**
+ * fuse_loop_mt() where there are no symbol versions.
+ *
+ * @return as fuse_loop()
+ */
+int fuse_loop_mt_312(struct fuse *f, struct fuse_loop_config *config);
+#define fuse_loop_mt fuse_loop_mt_312
+#endif
 #endif
 
 /**
@@ -460,7 +495,7 @@ struct fuse_context *fuse_get_context(void);
  */
 int fuse_getgroups(int size, gid_t list[]);
 
-/** Whether the caller of the operation that this thread runs was interrupted. */
+/** Whether the operation's caller was interrupted. @return 1, or else 0 */
 int fuse_interrupted(void);
 
 /**
@@ -470,7 +505,12 @@ int fuse_interrupted(void);
  */
 int fuse_invalidate_path(struct fuse *f, const char *path);
 
-/** Starts the thread that fuse_clean_cache()s, where `remember` needs it. */
+/**
+ * Starts the thread that calls fuse_clean_cache(), where `remember` needs it. The
+ * loops do so by themselves.
+ *
+ * @return 0 or -1
+ */
 int fuse_start_cleanup_thread(struct fuse *fuse);
 
 /** Ends that thread. */
@@ -487,103 +527,258 @@ int fuse_clean_cache(struct fuse *fuse);
 /** A layer of a filesystem: the filesystem itself, or a module above it. */
 struct fuse_fs;
 
-/*
+/**
+ * @defgroup layers Layers and modules
  * The operations of a layer, for modules. Each calls the layer's operation, with
- * its private_data in the context, and returns the result; -ENOSYS, or what the
- * operations above say, where it has none.
+ * its private_data in the context, in a thread that runs an operation. Arguments
+ * and results are those of the operation of the same name in struct
+ * fuse_operations; -ENOSYS for one that the layer lacks, unless stated otherwise.
+ * @{
  */
+/** Attributes of a file. @return 0 or a negative errno */
 int fuse_fs_getattr(struct fuse_fs *fs, const char *path, struct stat *buf,
 		    struct fuse_file_info *fi);
+
+/**
+ * Moves a file, in place of one that is there.
+ *
+ * @return 0 or a negative errno
+ */
 int fuse_fs_rename(struct fuse_fs *fs, const char *oldpath,
 		   const char *newpath, unsigned int flags);
+
+/** Removes a file. @return 0 or a negative errno */
 int fuse_fs_unlink(struct fuse_fs *fs, const char *path);
+
+/** Removes an empty directory. @return 0 or a negative errno */
 int fuse_fs_rmdir(struct fuse_fs *fs, const char *path);
+
+/** Makes a symbolic link to `linkname`. @return 0 or a negative errno */
 int fuse_fs_symlink(struct fuse_fs *fs, const char *linkname,
 		    const char *path);
+
+/** Makes another name of a file. @return 0 or a negative errno */
 int fuse_fs_link(struct fuse_fs *fs, const char *oldpath, const char *newpath);
+
+/**
+ * Closes a file. 0 if the layer has no operation.
+ *
+ * @return 0 or a negative errno
+ */
 int fuse_fs_release(struct fuse_fs *fs, const char *path,
 		    struct fuse_file_info *fi);
+
+/**
+ * Opens a file. 0 if the layer has no operation.
+ *
+ * @return 0 or a negative errno
+ */
 int fuse_fs_open(struct fuse_fs *fs, const char *path,
 		 struct fuse_file_info *fi);
+
+/**
+ * Reads into `buf`, by read_buf if the layer has it.
+ *
+ * @return the number of bytes or a negative errno
+ */
 int fuse_fs_read(struct fuse_fs *fs, const char *path, char *buf, size_t size,
 		 off_t off, struct fuse_file_info *fi);
+
+/**
+ * Says where the data to read is, by read_buf or else by read. The vector is the
+ * caller's then: it and memory in it come from malloc().
+ *
+ * @return 0 or a negative errno
+ */
 int fuse_fs_read_buf(struct fuse_fs *fs, const char *path,
 		     struct fuse_bufvec **bufp, size_t size, off_t off,
 		     struct fuse_file_info *fi);
+
+/**
+ * Writes `buf`, by write_buf if the layer has it.
+ *
+ * @return the number of bytes or a negative errno
+ */
 int fuse_fs_write(struct fuse_fs *fs, const char *path, const char *buf,
 		  size_t size, off_t off, struct fuse_file_info *fi);
+
+/**
+ * Writes what `buf` describes, by write_buf or else by write.
+ *
+ * @return the number of bytes or a negative errno
+ */
 int fuse_fs_write_buf(struct fuse_fs *fs, const char *path,
 		      struct fuse_bufvec *buf, off_t off,
 		      struct fuse_file_info *fi);
+
+/** Brings a file to the disk. @return 0 or a negative errno */
 int fuse_fs_fsync(struct fuse_fs *fs, const char *path, int datasync,
 		  struct fuse_file_info *fi);
+
+/** A descriptor of the file is closed. @return 0 or a negative errno */
 int fuse_fs_flush(struct fuse_fs *fs, const char *path,
 		  struct fuse_file_info *fi);
+
+/**
+ * Numbers about the filesystem. Without an operation f_namemax 255, f_bsize 512.
+ *
+ * @return 0 or a negative errno
+ */
 int fuse_fs_statfs(struct fuse_fs *fs, const char *path, struct statvfs *buf);
+
+/**
+ * Opens a directory. 0 if the layer has no operation.
+ *
+ * @return 0 or a negative errno
+ */
 int fuse_fs_opendir(struct fuse_fs *fs, const char *path,
 		    struct fuse_file_info *fi);
+
+/**
+ * Lists a directory: the layer calls `filler` with `buf` for each entry.
+ *
+ * @return 0 or a negative errno
+ */
 int fuse_fs_readdir(struct fuse_fs *fs, const char *path, void *buf,
 		    fuse_fill_dir_t filler, off_t off,
 		    struct fuse_file_info *fi, enum fuse_readdir_flags flags);
+
+/** Brings a directory to the disk. @return 0 or a negative errno */
 int fuse_fs_fsyncdir(struct fuse_fs *fs, const char *path, int datasync,
 		     struct fuse_file_info *fi);
+
+/**
+ * Closes a directory. 0 if the layer has no operation.
+ *
+ * @return 0 or a negative errno
+ */
 int fuse_fs_releasedir(struct fuse_fs *fs, const char *path,
 		       struct fuse_file_info *fi);
+
+/** Makes a file and opens it. @return 0 or a negative errno */
 int fuse_fs_create(struct fuse_fs *fs, const char *path, mode_t mode,
 		   struct fuse_file_info *fi);
+
+/** POSIX locks. @return 0 or a negative errno */
 int fuse_fs_lock(struct fuse_fs *fs, const char *path,
 		 struct fuse_file_info *fi, int cmd, struct flock *lock);
+
+/** BSD locks. @return 0 or a negative errno */
 int fuse_fs_flock(struct fuse_fs *fs, const char *path,
 		  struct fuse_file_info *fi, int op);
+
+/** Changes permission bits. @return 0 or a negative errno */
 int fuse_fs_chmod(struct fuse_fs *fs, const char *path, mode_t mode,
 		  struct fuse_file_info *fi);
+
+/** Changes owners. @return 0 or a negative errno */
 int fuse_fs_chown(struct fuse_fs *fs, const char *path, uid_t uid, gid_t gid,
 		  struct fuse_file_info *fi);
+
+/** Changes the size of a file. @return 0 or a negative errno */
 int fuse_fs_truncate(struct fuse_fs *fs, const char *path, off_t size,
 		     struct fuse_file_info *fi);
+
+/** Changes access and modification time. @return 0 or a negative errno */
 int fuse_fs_utimens(struct fuse_fs *fs, const char *path,
 		    const struct timespec *tv, struct fuse_file_info *fi);
+
+/** Whether the caller may access a file. @return 0 or a negative errno */
 int fuse_fs_access(struct fuse_fs *fs, const char *path, int mask);
+
+/**
+ * Puts the target of a symbolic link into `buf`, with its zero byte.
+ *
+ * @return 0 or a negative errno
+ */
 int fuse_fs_readlink(struct fuse_fs *fs, const char *path, char *buf,
 		     size_t len);
+
+/**
+ * Makes a file that is not a directory or link.
+ *
+ * @return 0 or a negative errno
+ */
 int fuse_fs_mknod(struct fuse_fs *fs, const char *path, mode_t mode,
 		  dev_t rdev);
+
+/** Makes a directory. @return 0 or a negative errno */
 int fuse_fs_mkdir(struct fuse_fs *fs, const char *path, mode_t mode);
+
+/** Sets an extended attribute. @return 0 or a negative errno */
 int fuse_fs_setxattr(struct fuse_fs *fs, const char *path, const char *name,
 		     const char *value, size_t size, int flags);
+
+/** Reads an extended attribute. @return its size or a negative errno */
 int fuse_fs_getxattr(struct fuse_fs *fs, const char *path, const char *name,
 		     char *value, size_t size);
+
+/**
+ * Lists the names of extended attributes.
+ *
+ * @return their size or a negative errno
+ */
 int fuse_fs_listxattr(struct fuse_fs *fs, const char *path, char *list,
 		      size_t size);
+
+/** Removes an extended attribute. @return 0 or a negative errno */
 int fuse_fs_removexattr(struct fuse_fs *fs, const char *path,
 			const char *name);
+
+/** Block of the file to block of the device. @return 0 or a negative errno */
 int fuse_fs_bmap(struct fuse_fs *fs, const char *path, size_t blocksize,
 		 uint64_t *idx);
 #if FUSE_USE_VERSION < 35
+
+/** A command to a file. @return what the caller gets, or a negative errno */
 int fuse_fs_ioctl(struct fuse_fs *fs, const char *path, int cmd, void *arg,
 		  struct fuse_file_info *fi, unsigned int flags, void *data);
 #else
+
+/** A command to a file. @return what the caller gets, or a negative errno */
 int fuse_fs_ioctl(struct fuse_fs *fs, const char *path, unsigned int cmd,
 		  void *arg, struct fuse_file_info *fi, unsigned int flags,
 		  void *data);
 #endif
+
+/**
+ * Which events there are; `ph` as in the operation.
+ *
+ * @return 0 or a negative errno
+ */
 int fuse_fs_poll(struct fuse_fs *fs, const char *path,
 		 struct fuse_file_info *fi, struct fuse_pollhandle *ph,
 		 unsigned *reventsp);
+
+/** Reserves or frees space of a file. @return 0 or a negative errno */
 int fuse_fs_fallocate(struct fuse_fs *fs, const char *path, int mode,
 		      off_t offset, off_t length, struct fuse_file_info *fi);
+
+/** Copies from file to file. @return the number of bytes or a negative errno */
 ssize_t fuse_fs_copy_file_range(struct fuse_fs *fs, const char *path_in,
 				struct fuse_file_info *fi_in, off_t off_in,
 				const char *path_out,
 				struct fuse_file_info *fi_out, off_t off_out,
 				size_t len, int flags);
+
+/** Finds data or a hole. @return the offset or a negative errno */
 off_t fuse_fs_lseek(struct fuse_fs *fs, const char *path, off_t off,
 		    int whence, struct fuse_file_info *fi);
+
+/** Attributes as of statx(2). @return 0 or a negative errno */
 int fuse_fs_statx(struct fuse_fs *fs, const char *path, int flags, int mask,
 		  struct statx *stxbuf, struct fuse_file_info *fi);
+
+/**
+ * The connection is there. What the layer's init returns becomes its private_data;
+ * with no such operation that stays.
+ */
 void fuse_fs_init(struct fuse_fs *fs, struct fuse_conn_info *conn,
 		  struct fuse_config *cfg);
+
+/** Ends a layer and frees it: modules do so with the one below them. */
 void fuse_fs_destroy(struct fuse_fs *fs);
+/** @} */
 
 /** Wakes the pollers that `ph` stands for. @return 0 or a negative errno */
 int fuse_notify_poll(struct fuse_pollhandle *ph);
@@ -619,7 +814,11 @@ typedef struct fuse_fs *(*fuse_module_factory_t)(struct fuse_args *args,
 #define FUSE_REGISTER_MODULE(name_, factory_) \
 	fuse_module_factory_t fuse_module_##name_##_factory = factory_
 
-/** The session below, for the functions of fuse_lowlevel.h; not to be freed. */
+/**
+ * The session below, for the functions of fuse_lowlevel.h.
+ *
+ * @return the library's, until fuse_destroy()
+ */
 struct fuse_session *fuse_get_session(struct fuse *f);
 
 /**

@@ -61,7 +61,12 @@ void fuse_daemonize_early_success(void);
  */
 void fuse_daemonize_early_fail(int err);
 
-/** Whether a start was made and neither success nor failure is reported. */
+/**
+ * Tells whether a start was made that is not reported on yet.
+ *
+ * @return true between fuse_daemonize_early_start() and the report of success or
+ *         failure
+ */
 bool fuse_daemonize_early_is_active(void);
 
 #ifdef __cplusplus

@@ -6,7 +6,7 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 programs=$build/stock
-suites=(ops dirs io locks notify interrupts lifecycle threads blkdev)
+suites=(ops dirs io locks notify interrupts lifecycle threads blkdev high high_main)
 
 flags=$(pkg-config --cflags --libs fuse3 2>/dev/null) ||
     die "no libfuse3 to compare with (on Debian: apt-get install libfuse3-dev)"
@@ -20,6 +20,10 @@ compile() {
 compile trace_ll trace_files.c trace_dirs.c trace_commands.c nodes.c
 compile engine_ll
 compile lifecycle_ll
+compile path_trace path_trace_files.c path_trace_dirs.c
+# shellcheck disable=SC2086 # several flags
+(cd "$top/tests/fs" && cc -g -O1 path_main.c $flags -rdynamic -o "$programs/path_main" &&
+    cc -g -O1 -shared -fPIC path_loud.c $flags -o "$programs/libfusemod_loud.so")
 library=$(ldd "$programs/trace_ll" | awk '/libfuse3/ { print $3 }')
 if grep -q ringfuse_version "$library"; then
     say "skipped: tests on libfuse, in whose place ringfuse is installed ($library)"

@@ -4,44 +4,9 @@
 mod support;
 
 use std::fs::{self, File};
-use std::process::Command;
 
-use support::machine::is_root;
-use support::raw::fibmap;
+use support::raw::{fibmap, LoopDevice};
 use support::*;
-
-/// A loop device that goes when it is dropped.
-struct LoopDevice {
-    path: String,
-    _file: tempfile::NamedTempFile,
-}
-
-impl LoopDevice {
-    fn new() -> Result<LoopDevice, String> {
-        if !is_root() {
-            return Err("only root may set up a loop device".into());
-        }
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        file.as_file().set_len(1 << 20).expect("set_len");
-        let output = Command::new("losetup").args(["--find", "--show"]).arg(file.path()).output();
-        match output {
-            Ok(output) if output.status.success() => {
-                let path = String::from_utf8_lossy(&output.stdout).trim().to_string();
-                Ok(LoopDevice { path, _file: file })
-            }
-            Ok(output) => {
-                Err(format!("losetup: {}", String::from_utf8_lossy(&output.stderr).trim()))
-            }
-            Err(e) => Err(format!("losetup: {e}")),
-        }
-    }
-}
-
-impl Drop for LoopDevice {
-    fn drop(&mut self) {
-        let _ = Command::new("losetup").args(["--detach", &self.path]).status();
-    }
-}
 
 fn mount(device: &LoopDevice, on: Transport, args: &[&str]) -> Mount {
     let fsname = format!("fsname={}", device.path);

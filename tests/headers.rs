@@ -238,6 +238,12 @@ fn linked_name(name: &str, use_version: u32, versioned: bool) -> &str {
     match name {
         "fuse_session_new" | "fuse_session_new_fn" => "fuse_session_new_versioned",
         "fuse_session_custom_io" => "fuse_session_custom_io_317",
+        "fuse_main_fn" | "fuse_main_real" => "fuse_main_real_versioned",
+        "fuse_new_fn" if use_version == 30 => "_fuse_new_30",
+        "fuse_new_fn" => "_fuse_new_31",
+        "fuse_loop_mt" if use_version < 32 => "fuse_loop_mt_31",
+        "fuse_loop_mt" if use_version < 312 => "fuse_loop_mt_32",
+        "fuse_loop_mt" if !versioned => "fuse_loop_mt_312",
         "fuse_session_loop_mt" if use_version < 32 => "fuse_session_loop_mt_31",
         "fuse_session_loop_mt" if use_version < 312 => "fuse_session_loop_mt_32",
         "fuse_session_loop_mt" if !versioned => "fuse_session_loop_mt_312",
@@ -395,7 +401,9 @@ fn rust_mirrors_the_constants_of_the_headers() {
     let capabilities = mirrors::capabilities();
     let in_header = header.keys().filter(|name| name.starts_with("constant FUSE_CAP_")).count();
     assert_eq!(in_header, capabilities.len(), "a capability of the headers is not compared here");
-    for (name, value) in capabilities.iter().chain(&mirrors::buffer_flags()) {
+    for (name, value) in
+        capabilities.iter().chain(&mirrors::buffer_flags()).chain(&mirrors::directory_flags())
+    {
         assert_eq!(header.get(*name), Some(&value.to_string()), "{name}");
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::errno::{Errno, Result};
 use parking_lot::Mutex;
+use std::cell::Cell;
 use std::ffi::{c_void, CStr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,7 +32,9 @@ pub fn getuid() -> libc::uid_t {
 /// Which signals a new thread leaves to others.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum SignalMask {
-    /// Those that ask the process to end: HUP, INT, TERM, QUIT. Callbacks run.
+    /// Those that ask the process to end (HUP, INT, TERM, QUIT), beside what the
+    /// program's thread blocks that the library's threads descend from: callbacks
+    /// run here, and may wait for signals.
     Handler,
     /// All of them: a thread of the library's own.
     All,
@@ -156,10 +159,26 @@ fn stack_size() -> Option<usize> {
     }
 }
 
+thread_local! {
+    /// What the program's thread blocked from which this one descends; none on a
+    /// thread of the program's.
+    static PROGRAMS_MASK: Cell<Option<libc::sigset_t>> = const { Cell::new(None) };
+}
+
 /// Starts a thread with pthread's default attributes (or the stack that
 /// FUSE_THREAD_STACK names), called `name` (15 bytes at most).
 pub fn spawn(name: &CStr, mask: SignalMask, f: impl FnOnce() + Send + 'static) -> Result<Thread> {
-    let argument: *mut Start = Box::into_raw(Box::new(Box::new(f)));
+    // SAFETY: plain data initialised by the call.
+    let programs = PROGRAMS_MASK.get().unwrap_or_else(|| unsafe {
+        let mut blocked: libc::sigset_t = std::mem::zeroed();
+        libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &mut blocked);
+        blocked
+    });
+    let body = move || {
+        PROGRAMS_MASK.set(Some(programs));
+        f();
+    };
+    let argument: *mut Start = Box::into_raw(Box::new(Box::new(body)));
     // SAFETY: plain data initialised by the calls themselves; the box is taken
     // back if no thread was made for it.
     unsafe {
@@ -173,11 +192,10 @@ pub fn spawn(name: &CStr, mask: SignalMask, f: impl FnOnce() + Send + 'static) -
                 }
             }
         }
-        let mut block: libc::sigset_t = std::mem::zeroed();
+        let mut block = programs;
         let mut old: libc::sigset_t = std::mem::zeroed();
         match mask {
             SignalMask::Handler => {
-                libc::sigemptyset(&mut block);
                 for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGQUIT] {
                     libc::sigaddset(&mut block, signal);
                 }
@@ -186,7 +204,7 @@ pub fn spawn(name: &CStr, mask: SignalMask, f: impl FnOnce() + Send + 'static) -
                 libc::sigfillset(&mut block);
             }
         }
-        libc::pthread_sigmask(libc::SIG_BLOCK, &block, &mut old);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &block, &mut old);
         let mut thread: libc::pthread_t = std::mem::zeroed();
         let error = libc::pthread_create(&mut thread, &attr, start, argument.cast());
         libc::pthread_sigmask(libc::SIG_SETMASK, &old, std::ptr::null_mut());

@@ -5,6 +5,7 @@
  * the library exports.
  */
 #include <cuse_lowlevel.h>
+#include <fuse.h>
 #include <fuse_daemonize.h>
 #include <fuse_lowlevel.h>
 #include <ringfuse.h>

@@ -4,6 +4,7 @@
  * can tell it as well, whose programs do not run here. headers.rs reads them.
  */
 #include <cuse_lowlevel.h>
+#include <fuse.h>
 #include <fuse_daemonize.h>
 #include <fuse_lowlevel.h>
 #include <ringfuse.h>

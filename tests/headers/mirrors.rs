@@ -3,6 +3,7 @@
 
 use libc::{flock64, iovec, stat64, statvfs64};
 use memoffset::span_of;
+use ringfuse::abi::high::{self, Config, Context, Operations};
 use ringfuse::abi::public::{
     self, cap, Args, Buf, Bufvec, CmdlineOpts, ConnInfo, Ctx, CuseInfo, CuseOps, CustomIo,
     EntryParam, FileBit, FileInfo, ForgetData, Layout, LibfuseVersion, LoopConfigV1, LowlevelOps,
@@ -97,6 +98,20 @@ pub fn structures() -> BTreeMap<String, String> {
         singlethread, foreground, debug, nodefault_subtype, mountpoint, show_version,
         show_help, clone_fd, max_idle_threads, max_threads,
     });
+    mirror!(lines, "fuse_config", Config {
+        set_gid, gid, set_uid, uid, set_mode, umask, entry_timeout, negative_timeout,
+        attr_timeout, intr, intr_signal, remember, hard_remove, use_ino, readdir_ino, direct_io,
+        kernel_cache, auto_cache, ac_attr_timeout_set, ac_attr_timeout, nullpath_ok, show_help,
+        modules, debug, fmask, dmask, no_rofd_flush, parallel_direct_writes, flags, reserved,
+    });
+    mirror!(lines, "fuse_operations", Operations {
+        getattr, readlink, mknod, mkdir, unlink, rmdir, symlink, rename, link, chmod, chown,
+        truncate, open, read, write, statfs, flush, release, fsync, setxattr, getxattr,
+        listxattr, removexattr, opendir, readdir, releasedir, fsyncdir, init, destroy, access,
+        create, lock, utimens, bmap, ioctl, poll, write_buf, read_buf, flock, fallocate,
+        copy_file_range, lseek, statx,
+    });
+    mirror!(lines, "fuse_context", Context { fuse, uid, gid, pid, private_data, umask });
     mirror!(lines, "cuse_info", CuseInfo { dev_major, dev_minor, dev_info_argc, dev_info_argv, flags });
     mirror!(lines, "cuse_lowlevel_ops", CuseOps {
         init, init_done, destroy, open, read, write, flush, release, fsync, ioctl, poll,
@@ -139,4 +154,9 @@ pub fn buffer_flags() -> Vec<(&'static str, u64)> {
         BUF_IS_FD, BUF_FD_SEEK, BUF_FD_RETRY, BUF_NO_SPLICE, BUF_FORCE_SPLICE,
         BUF_SPLICE_MOVE, BUF_SPLICE_NONBLOCK,
     })
+}
+
+#[rustfmt::skip]
+pub fn directory_flags() -> Vec<(&'static str, u64)> {
+    constants!("FUSE_", high { READDIR_PLUS, FILL_DIR_PLUS })
 }

@@ -146,3 +146,39 @@ impl Drop for Map {
         unsafe { libc::munmap(self.start.cast(), self.length) };
     }
 }
+
+/// A loop device that goes when it is dropped.
+pub struct LoopDevice {
+    pub path: String,
+    _file: tempfile::NamedTempFile,
+}
+
+impl LoopDevice {
+    pub fn new() -> Result<LoopDevice, String> {
+        if !super::machine::is_root() {
+            return Err("only root may set up a loop device".into());
+        }
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        file.as_file().set_len(1 << 20).expect("set_len");
+        let output = std::process::Command::new("losetup")
+            .args(["--find", "--show"])
+            .arg(file.path())
+            .output();
+        match output {
+            Ok(output) if output.status.success() => {
+                let path = String::from_utf8_lossy(&output.stdout).trim().to_string();
+                Ok(LoopDevice { path, _file: file })
+            }
+            Ok(output) => {
+                Err(format!("losetup: {}", String::from_utf8_lossy(&output.stderr).trim()))
+            }
+            Err(e) => Err(format!("losetup: {e}")),
+        }
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("losetup").args(["--detach", &self.path]).status();
+    }
+}

@@ -16,7 +16,7 @@ pub struct Line {
 }
 
 impl Line {
-    fn parse(text: &str) -> Line {
+    pub fn parse(text: &str) -> Line {
         let mut words = text.split(' ');
         let op = words.next().expect("an operation").to_string();
         let pair = |word: &str| word.split_once('=').map(|(k, v)| (k.to_string(), v.to_string()));

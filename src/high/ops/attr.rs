@@ -147,6 +147,16 @@ pub unsafe fn statx(
     // SAFETY: path and structure live as long as the call.
     op.call(|layer| unsafe { layer.statx(pointer(&path), flags, mask, to, fi) })?;
     drop(path);
+    // The settings hold however attributes are asked for.
+    let mut told = no_stat();
+    (told.st_ino, told.st_mode) = (stat.ino, stat.mode.into());
+    (told.st_uid, told.st_gid) = (stat.uid, stat.gid);
+    op.present(ino, &mut told);
+    (stat.ino, stat.mode) = (told.st_ino, told.st_mode as u16);
+    (stat.uid, stat.gid) = (told.st_uid, told.st_gid);
+    if op.nodes().is_hidden(ino) && stat.nlink > 0 {
+        stat.nlink -= 1;
+    }
     let _ = reply::statx(op.req, 0, &stat, op.config().attr_timeout);
     Ok(())
 }
