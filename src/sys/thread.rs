@@ -2,6 +2,7 @@
 
 use crate::errno::{Errno, Result};
 use parking_lot::Mutex;
+use std::cell::Cell;
 use std::ffi::{c_void, CStr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -156,10 +157,15 @@ fn stack_size() -> Option<usize> {
     }
 }
 
+thread_local! {
+    /// The mask of the program's thread that a thread of the library's own comes
+    /// from: those that run callbacks and are started by it have that one.
+    static PROGRAMS_MASK: Cell<Option<libc::sigset_t>> = const { Cell::new(None) };
+}
+
 /// Starts a thread with pthread's default attributes (or the stack that
 /// FUSE_THREAD_STACK names), called `name` (15 bytes at most).
 pub fn spawn(name: &CStr, mask: SignalMask, f: impl FnOnce() + Send + 'static) -> Result<Thread> {
-    let argument: *mut Start = Box::into_raw(Box::new(Box::new(f)));
     // SAFETY: plain data initialised by the calls themselves; the box is taken
     // back if no thread was made for it.
     unsafe {
@@ -173,20 +179,26 @@ pub fn spawn(name: &CStr, mask: SignalMask, f: impl FnOnce() + Send + 'static) -
                 }
             }
         }
-        let mut block: libc::sigset_t = std::mem::zeroed();
         let mut old: libc::sigset_t = std::mem::zeroed();
+        libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &mut old);
+        let programs = PROGRAMS_MASK.get().unwrap_or(old);
+        let mut new = programs;
         match mask {
             SignalMask::Handler => {
-                libc::sigemptyset(&mut block);
                 for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGQUIT] {
-                    libc::sigaddset(&mut block, signal);
+                    libc::sigaddset(&mut new, signal);
                 }
             }
             SignalMask::All => {
-                libc::sigfillset(&mut block);
+                libc::sigfillset(&mut new);
             }
         }
-        libc::pthread_sigmask(libc::SIG_BLOCK, &block, &mut old);
+        let f = move || {
+            PROGRAMS_MASK.set((mask == SignalMask::All).then_some(programs));
+            f();
+        };
+        let argument: *mut Start = Box::into_raw(Box::new(Box::new(f)));
+        libc::pthread_sigmask(libc::SIG_SETMASK, &new, std::ptr::null_mut());
         let mut thread: libc::pthread_t = std::mem::zeroed();
         let error = libc::pthread_create(&mut thread, &attr, start, argument.cast());
         libc::pthread_sigmask(libc::SIG_SETMASK, &old, std::ptr::null_mut());
