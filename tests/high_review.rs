@@ -6,11 +6,13 @@ mod support;
 
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 
 use support::mount::{built, with_library_under_test};
+use support::raw::{catch_interrupts, interrupt};
 use support::*;
 
 /// A thread of ours that does `f`, and is seen asleep in it.
@@ -140,6 +142,29 @@ each_transport! {
         });
         for line in seen.iter().filter(|line| ["readdir", "releasedir"].contains(&&*line.op)) {
             assert_eq!((line.hex("flags"), line.dec("fh")), (0, 9), "{}", line.op);
+        }
+    }
+
+    /// The setting `intr`: a signal comes to the thread whose client is
+    /// interrupted, on whichever thread of the library that is.
+    fn signals_to_interrupted_operations(on) {
+        catch_interrupts();
+        let fs = Server::new("gates_high").option("intr").mount(on);
+        drop(new_file(fs.at("file")));
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                let file = File::open(fs.at("file")).expect("open");
+                asleep(move || file.read_at(&mut [0; 16], 0).map_err(|e| e.raw_os_error()))
+            })
+            .collect();
+        let mut reads = 0;
+        eventually("three reads", || {
+            reads += fs.trace.all("read").len();
+            reads == 3
+        });
+        readers.iter().for_each(|reader| interrupt(reader));
+        for reader in readers {
+            assert_eq!(reader.join().unwrap(), Err(Some(libc::EINTR)));
         }
     }
 

@@ -6,6 +6,7 @@
  *     -o offsets                         readdir gives offsets
  *     -o only_open                       attributes of files in "/open" are
  *                                        known while they are open only
+ *     -o intr                            reads wait for a signal
  *
  * Commands: "stop OP" has calls of OP wait, "go" lets all run; "inside" counts
  * those that wait; "entries" counts files and directories; "hidden" those of
@@ -22,6 +23,7 @@
 #include <linux/fuse.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,13 +46,13 @@ static char stopped[16];
 static int inside;
 
 static struct {
-	int nullpath, readdir_ino, hard, offsets, only_open;
+	int nullpath, readdir_ino, hard, offsets, only_open, intr;
 } settings;
 
 #define SETTING(name) { #name, offsetof(__typeof__(settings), name), 1 }
 static const struct fuse_opt setting_opts[] = {
 	SETTING(nullpath), SETTING(readdir_ino), SETTING(hard),
-	SETTING(offsets), SETTING(only_open), FUSE_OPT_END,
+	SETTING(offsets), SETTING(only_open), SETTING(intr), FUSE_OPT_END,
 };
 
 static void note(const char *op, const char *path, const struct fuse_file_info *fi)
@@ -112,6 +114,7 @@ static void *gates_init(struct fuse_conn_info *conn, struct fuse_config *config)
 	config->nullpath_ok = settings.nullpath;
 	config->readdir_ino = settings.readdir_ino;
 	config->hard_remove = settings.hard;
+	config->intr = settings.intr;
 	config->entry_timeout = config->attr_timeout = 0;
 	return NULL;
 }
@@ -158,6 +161,7 @@ static int gates_open(const char *path, struct fuse_file_info *fi)
 {
 	note("open", path, fi);
 	fi->fh = 7;
+	fi->direct_io = settings.intr;
 	return 0;
 }
 
@@ -171,6 +175,16 @@ static int gates_release(const char *path, struct fuse_file_info *fi)
 			entry->open = 0;
 		result = 0;
 	});
+}
+
+static int gates_read(const char *path, char *buf, size_t size, off_t off,
+		      struct fuse_file_info *fi)
+{
+	(void)buf, (void)size, (void)off;
+	note("read", path, fi);
+	if (settings.intr && poll(NULL, 0, 30000) < 0)
+		return fuse_interrupted() ? -EINTR : -EIO;
+	return 0;
 }
 
 static ssize_t gates_copy_file_range(const char *from, struct fuse_file_info *fi,
@@ -271,6 +285,7 @@ static const struct fuse_operations ops = {
 	.create = gates_create,
 	.open = gates_open,
 	.release = gates_release,
+	.read = gates_read,
 	.copy_file_range = gates_copy_file_range,
 	.statfs = gates_statfs,
 	.mkdir = gates_mkdir,
