@@ -86,10 +86,10 @@ fn works(fs: &Example, on: On) {
 
     fs::create_dir(fs.at("clients")).unwrap();
     thread::scope(|scope| {
-        for client in 0..6 {
+        for client in 0..4 {
             let dir = fs.at(&format!("clients/{client}"));
             scope.spawn(move || {
-                for i in 0..100 {
+                for i in 0..50 {
                     fs::create_dir_all(&dir).unwrap();
                     fs::write(dir.join("one"), vec![client; i]).unwrap();
                     fs::rename(dir.join("one"), dir.join("two")).unwrap();
