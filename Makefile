@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 help: ## lists the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
-demo: ## installs what is missing, builds, and copies a real tree through two filesystems
+demo: ## installs what is missing, builds, and copies a real tree through three filesystems
 	@scripts/deps.sh demo
 	@scripts/build.sh
 	@scripts/demo.sh

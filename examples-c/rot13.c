@@ -3,13 +3,17 @@
  * rot13: a module that shows another filesystem with the letters of all names
  * moved by thirteen places.
  *
- *     cc -shared -fPIC rot13.c $(pkg-config --cflags --libs fuse3) -o libfusemod_rot13.so
+ *     cc -shared -fPIC -Wl,-z,nodelete rot13.c $(pkg-config --cflags --libs fuse3) \
+ *         -o libfusemod_rot13.so
  *     LD_LIBRARY_PATH=. passthrough -o modules=rot13 [options] MOUNTPOINT
  *
  * A module is a layer: it has the operations of a filesystem, and calls those of
  * the layer below by the fuse_fs_* functions. What the layer below does not have
  * these answer with ENOSYS. Modules can be stacked: modules=rot13:rot13 shows
  * the names as they are.
+ *
+ * nodelete keeps it in memory to the end of the process: libfuse 3.14 unloads
+ * modules before it has called their destroy().
  *
  * Targets of relative symbolic links are paths of the mount and change as well;
  * absolute ones do not.

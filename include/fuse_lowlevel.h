@@ -879,6 +879,7 @@ int fuse_reply_bmap(fuse_req_t req, uint64_t idx);
  *
  * @param buf where to; NULL only asks for the size
  * @param bufsize bytes left there
+ * @param stbuf number and type; may be NULL if only the size is asked for
  * @param off where to go on after this entry: the `off` of a later readdir
  * @return bytes the entry takes
  */

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Copies a real tree through two filesystems that ringfuse serves, compares
+# Copies a real tree through three filesystems that ringfuse serves, compares
 # checksums, and tells which transport carried how many requests. Everything
 # happens below a fresh temporary directory; what it mounts it unmounts.
 set -euo pipefail
@@ -76,7 +76,7 @@ run() {
         }' "$work/stats"
 }
 
-mkdir "$work/real" "$mountpoint"
+mkdir "$work/real" "$work/real_by_path" "$mountpoint"
 # A tree of a size that memory can hold, without links: both sums see plain files.
 tree=$work/tree
 for candidate in /usr/include "$top/src"; do
@@ -94,6 +94,10 @@ esac
 
 run passthrough_ll -o "source=$work/real"
 [ "$(checksum "$work/real/tree")" = "$sum" ] || die "passthrough_ll: the real directory differs from what was written"
+say "  in the real directory below it: they agree there as well"
+# The same by the path API, which most filesystems use.
+run passthrough -o "source=$work/real_by_path"
+[ "$(checksum "$work/real_by_path/tree")" = "$sum" ] || die "passthrough: the real directory differs from what was written"
 say "  in the real directory below it: they agree there as well"
 run memfs_ll
 say "" "Everything arrived, and nothing is left mounted."

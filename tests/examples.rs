@@ -153,6 +153,10 @@ everywhere! {
         fs::write(fs.at("dir/file"), "text").unwrap();
         fs::rename(fs.at("dir/file"), fs.at("moved")).unwrap();
         assert_eq!(fs::read_to_string(fs.at("moved")).unwrap(), "text");
+        let mut names: Vec<_> =
+            fs::read_dir(fs.root()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["dir", "moved"]);
     }
 
     fn passthrough(on) {

@@ -10,7 +10,7 @@ use std::process::Command;
 use support::{skip, stock, Transport};
 
 /// Runs `program` of a release of Debian; the script bounds all its waits.
-fn check_program(program: &str, release: &str, on: Transport) {
+fn check(program: &str, release: &str, on: Transport) {
     if stock() {
         return skip("the library under test is libfuse");
     }
@@ -30,10 +30,10 @@ fn check_program(program: &str, release: &str, on: Transport) {
 
 each_transport! {
     fn sshfs_of_debian_12(on) {
-        check_program("sshfs", "bookworm", on);
+        check("sshfs", "bookworm", on);
     }
 
     fn sshfs_of_debian_13(on) {
-        check_program("sshfs", "trixie", on);
+        check("sshfs", "trixie", on);
     }
 }

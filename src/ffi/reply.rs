@@ -138,7 +138,8 @@ pub unsafe extern "C" fn fuse_reply_none(req: Req) {
 }
 
 /// # Safety
-/// `buf` has `bufsize` bytes or is NULL; `name` is a C string, `stbuf` valid.
+/// `buf` has `bufsize` bytes or is NULL; `name` is a C string, `stbuf` valid, or
+/// NULL to ask for the size.
 #[no_mangle]
 pub unsafe extern "C" fn fuse_add_direntry(
     _req: Req,
@@ -149,12 +150,16 @@ pub unsafe extern "C" fn fuse_add_direntry(
     off: off_t,
 ) -> size_t {
     // SAFETY: the caller's promise.
-    let (buffer, name, stat) = unsafe { (room(buf, bufsize), CStr::from_ptr(name), &*stbuf) };
-    reply::add_direntry(buffer, name.to_bytes(), stat.st_ino, stat.st_mode, off, None)
+    let (buffer, name) = unsafe { (room(buf, bufsize), CStr::from_ptr(name).to_bytes()) };
+    // SAFETY: the caller's promise.
+    let Some(stat) = (unsafe { stbuf.as_ref() }) else {
+        return reply::dirent_size(name.len(), false);
+    };
+    reply::add_direntry(buffer, name, stat.st_ino, stat.st_mode, off, None)
 }
 
 /// # Safety
-/// As for [`fuse_add_direntry`]; `e` is valid.
+/// As for [`fuse_add_direntry`]; `e` is valid, or NULL to ask for the size.
 #[no_mangle]
 pub unsafe extern "C" fn fuse_add_direntry_plus(
     _req: Req,
@@ -165,15 +170,12 @@ pub unsafe extern "C" fn fuse_add_direntry_plus(
     off: off_t,
 ) -> size_t {
     // SAFETY: the caller's promise.
-    let (buffer, name, entry) = unsafe { (room(buf, bufsize), CStr::from_ptr(name), &*e) };
-    reply::add_direntry(
-        buffer,
-        name.to_bytes(),
-        entry.attr.st_ino,
-        entry.attr.st_mode,
-        off,
-        Some(entry),
-    )
+    let (buffer, name) = unsafe { (room(buf, bufsize), CStr::from_ptr(name).to_bytes()) };
+    // SAFETY: the caller's promise.
+    let Some(entry) = (unsafe { e.as_ref() }) else {
+        return reply::dirent_size(name.len(), true);
+    };
+    reply::add_direntry(buffer, name, entry.attr.st_ino, entry.attr.st_mode, off, Some(entry))
 }
 
 /// # Safety

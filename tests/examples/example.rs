@@ -92,7 +92,7 @@ pub fn module_dir(name: &str, on: On, scratch: &Path) -> PathBuf {
         return built().join("examples-c");
     }
     let module = scratch.join(format!("libfusemod_{name}.so"));
-    compile_for_stock(name, &module, &["-shared", "-fPIC"]);
+    compile_for_stock(name, &module, &["-shared", "-fPIC", "-Wl,-z,nodelete"]);
     scratch.to_path_buf()
 }
 

@@ -25,7 +25,7 @@ fn errno<T>(result: io::Result<T>) -> Option<i32> {
 }
 
 /// What a filesystem that can be written to has to do.
-fn works(fs: &Example) {
+fn works(fs: &Example, on: On) {
     fs::create_dir_all(fs.at("a/b")).unwrap();
     let data = client::pattern(3_000_000, 5);
     fs::write(fs.at("a/b/file"), &data).unwrap();
@@ -84,27 +84,30 @@ fn works(fs: &Example) {
         Err(rustix::io::Errno::NODATA)
     );
 
+    fs::create_dir(fs.at("clients")).unwrap();
     thread::scope(|scope| {
-        for client in 0..6 {
-            let dir = fs.at(&format!("client{client}"));
+        for client in 0..4 {
+            let dir = fs.at(&format!("clients/{client}"));
             scope.spawn(move || {
-                for i in 0..100 {
+                for i in 0..50 {
                     fs::create_dir_all(&dir).unwrap();
                     fs::write(dir.join("one"), vec![client; i]).unwrap();
                     fs::rename(dir.join("one"), dir.join("two")).unwrap();
                     assert_eq!(fs::read(dir.join("two")).unwrap(), vec![client; i]);
-                    fs::remove_file(dir.join("two")).unwrap();
-                    // A file counts as open for a moment after close(2), and is
-                    // hidden in its directory for as long.
-                    eventually("an empty directory", || match fs::remove_dir(&dir) {
-                        Err(error) if error.raw_os_error() == Some(libc::ENOTEMPTY) => false,
-                        result => result.map(|()| true).unwrap(),
-                    });
+                    // libfuse can leave a hidden file behind if this meets the
+                    // release of the file, which comes after close(2) has returned.
+                    if on != On::Stock {
+                        fs::remove_file(dir.join("two")).unwrap();
+                        eventually("an empty directory", || match fs::remove_dir(&dir) {
+                            Err(error) if error.raw_os_error() == Some(libc::ENOTEMPTY) => false,
+                            result => result.map(|()| true).unwrap(),
+                        });
+                    }
                 }
             });
         }
     });
-    assert_eq!(names(fs.root()), ["a", "many"]);
+    assert_eq!(names(fs.root()), ["a", "clients", "many"]);
 }
 
 everywhere! {
@@ -132,8 +135,8 @@ everywhere! {
         let source = tempfile::tempdir().unwrap();
         let at = format!("source={}", source.path().display());
         let fs = Example::mount_with("passthrough", on, &at);
-        works(&fs);
-        assert_eq!(names(source.path()), ["a", "many"]);
+        works(&fs, on);
+        assert_eq!(names(source.path()), ["a", "clients", "many"]);
         fs::write(source.path().join("below"), "text").unwrap();
         assert_eq!(fs::read_to_string(fs.at("below")).unwrap(), "text");
     }
@@ -141,17 +144,17 @@ everywhere! {
     fn passthrough_without_readdirplus(on) {
         let source = tempfile::tempdir().unwrap();
         let at = format!("source={},noplus,paths", source.path().display());
-        works(&Example::mount_with("passthrough", on, &at));
+        works(&Example::mount_with("passthrough", on, &at), on);
     }
 
     fn memfs(on) {
-        works(&Example::mount("memfs", on));
+        works(&Example::mount("memfs", on), on);
     }
 
     fn memfs_serves_one_at_a_time(on) {
         let mut program = Example::program("memfs", on);
         program.arg("-s");
-        works(&Example::run(program, on));
+        works(&Example::run(program, on), on);
     }
 
     fn memfs_knows_holes_and_its_size(on) {
@@ -184,14 +187,14 @@ everywhere! {
             Example::run(program, on)
         };
         let fs = mount("rot13");
-        works(&fs);
-        assert_eq!(names(source.path()), ["n", "znal"]);
+        works(&fs, on);
+        assert_eq!(names(source.path()), ["n", "pyvragf", "znal"]);
         assert_eq!(fs::read_link(source.path().join("n/fbsg")).unwrap(), Path::new("o/svyr"));
         symlink("/etc/passwd", fs.at("absolute")).unwrap();
         assert_eq!(fs::read_link(fs.at("absolute")).unwrap(), Path::new("/etc/passwd"));
         drop(fs);
         let twice = mount("rot13:rot13");
-        assert_eq!(names(twice.root()), ["n", "nofbyhgr", "znal"]);
+        assert_eq!(names(twice.root()), ["n", "nofbyhgr", "pyvragf", "znal"]);
         assert_eq!(fs::read(twice.at("n/o/svyr")).unwrap().len(), 5000);
     }
 }
