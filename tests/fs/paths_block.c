@@ -163,6 +163,11 @@ static int op_mkdir(const char *path, mode_t mode)
 	return result(mkdirat(root, relative(path), mode));
 }
 
+static int op_rmdir(const char *path)
+{
+	return result(unlinkat(root, relative(path), AT_REMOVEDIR));
+}
+
 static int op_unlink(const char *path)
 {
 	int res;
@@ -196,6 +201,7 @@ static const struct fuse_operations operations = {
 	.release = op_release,
 	.mkdir = op_mkdir,
 	.unlink = op_unlink,
+	.rmdir = op_rmdir,
 	.rename = op_rename,
 };
 
