@@ -282,7 +282,8 @@ fn run(
     });
     let (counts, _) =
         server.finish().unwrap_or_else(|error| panic!("{}: {variant}: {error}", profile.name));
-    if variant.library == Library::Stock && programs.release < (3, 15) {
+    let hides = profile.example == "passthrough" && !profile.options.contains("hard_remove");
+    if hides && variant.library == Library::Stock && programs.release < (3, 15) {
         remove_hidden(&backing);
     }
     // With a write-back cache the time of the last write-back may win.
