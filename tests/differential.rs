@@ -128,11 +128,11 @@ fn paths() {
     compare(&PATHS);
 }
 
-/// All operations get a path, names are cached, and data for as long as the
-/// file has not changed.
+/// All operations get a path, names are cached, and data until the next open. Not
+/// auto_cache: whether a file has changed is told by a time of coarse steps.
 #[test]
 fn paths_cached() {
-    let options = "hard_remove,auto_cache,ac_attr_timeout=0,negative_timeout=1,paths,noplus";
+    let options = "hard_remove,attr_timeout=0,negative_timeout=1,paths,noplus";
     let cache = Cache::Reads;
     compare(&Profile { name: "paths-cached", options, cache, links: false, ..PATHS });
 }
