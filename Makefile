@@ -54,6 +54,11 @@ bench: ## compares the speed with the libfuse3 this system has
 	@scripts/build.sh
 	@scripts/bench.sh
 
+bench-nodes: ## compares what a path of the path API costs, up to 10 million nodes
+	@scripts/deps.sh bench
+	@scripts/build.sh
+	@scripts/bench-paths.py
+
 build: ## builds the libraries and the examples into build/
 	@scripts/deps.sh build
 	@scripts/build.sh
@@ -76,4 +81,4 @@ clean: ## removes what was built
 	rm -rf build target
 
 .PHONY: help demo test test-stock coverage test-asan test-tsan test-ubsan test-valgrind test-kernels test-programs \
-	bench build docs install uninstall vendor clean
+	bench bench-nodes build docs install uninstall vendor clean

@@ -95,6 +95,11 @@ struct ringfuse_stats {
 	 * was made by fuse_session_new().
 	 */
 	uint64_t nodes;
+	/**
+	 * Operations of the path API that wait for another one to be done with
+	 * a path, now.
+	 */
+	uint64_t path_waiters;
 };
 
 /**

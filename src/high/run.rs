@@ -94,7 +94,12 @@ impl Fuse {
         let session_options = SessionOptions::parse(args)?;
         let session = Session::new(ops::low_level(), fuse.as_c(), session_options)?;
         let nodes = fuse.nodes.clone();
-        session.nodes_from(Box::new(move || nodes.get().map_or(0, |nodes| nodes.count())));
+        session.count_paths_by(Box::new(move |stats| {
+            if let Some(nodes) = nodes.get() {
+                stats.nodes = nodes.count();
+                stats.path_waiters = nodes.waiters() as u64;
+            }
+        }));
         fuse.session = Some(session);
         Ok(fuse)
     }

@@ -117,8 +117,8 @@ pub struct Session {
     /// Engines whose rings have ended.
     retired: Mutex<Vec<Arc<Engine>>>,
     serving: AtomicU32,
-    /// How many nodes the path API has, if it is above us.
-    nodes: OnceCell<stats::NodeCount>,
+    /// What the path API counts, if it is above us.
+    paths: OnceCell<stats::CountPaths>,
     reasons: Mutex<Vec<Box<CStr>>>,
     watchdog: Mutex<Weak<watchdog::Watchdog>>,
     this: Weak<Session>,
@@ -182,7 +182,7 @@ impl Session {
             engine: Mutex::new(None),
             retired: Mutex::default(),
             serving: AtomicU32::new(0),
-            nodes: OnceCell::new(),
+            paths: OnceCell::new(),
             reasons: Mutex::default(),
             watchdog: Mutex::default(),
             this: this.clone(),

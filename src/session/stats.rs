@@ -48,10 +48,11 @@ pub struct Stats {
     pub handed_over: u64,
     pub foreign_answers: u64,
     pub nodes: u64,
+    pub path_waiters: u64,
 }
 
-/// Counts the nodes of the path API, on any thread, as long as the session lives.
-pub type NodeCount = Box<dyn Fn() -> u64 + Send + Sync>;
+/// Fills in what the path API counts; on any thread, as long as the session lives.
+pub type CountPaths = Box<dyn Fn(&mut Stats) + Send + Sync>;
 
 impl Session {
     /// Records the transport and tells it in one log line.
@@ -89,9 +90,9 @@ impl Session {
         unsafe { CStr::from_ptr(last.as_ptr()) }
     }
 
-    /// Who counts the nodes of the path API. Only the first call has an effect.
-    pub fn nodes_from(&self, count: NodeCount) {
-        let _ = self.nodes.set(count);
+    /// Who counts for the path API. Only the first call has an effect.
+    pub fn count_paths_by(&self, count: CountPaths) {
+        let _ = self.paths.set(count);
     }
 
     /// The counters now.
@@ -100,9 +101,11 @@ impl Session {
             size: size_of::<Stats>(),
             transport: self.serving.load(Ordering::Acquire),
             dev_requests: self.slots.served(),
-            nodes: self.nodes.get().map_or(0, |count| count()),
             ..Stats::default()
         };
+        if let Some(count) = self.paths.get() {
+            count(&mut stats);
+        }
         if let Some(engine) = self.engine().or_else(|| self.retired.lock().last().cloned()) {
             engine.fill_stats(&mut stats);
         }
@@ -136,6 +139,7 @@ impl Session {
             ("handed_over", stats.handed_over),
             ("foreign_answers", stats.foreign_answers),
             ("nodes", stats.nodes),
+            ("path_waiters", stats.path_waiters),
         ] {
             let _ = writeln!(text, "{name} {value}");
         }
