@@ -257,6 +257,10 @@ fn options_of_fuse_new() {
 fn a_channel_is_a_mount_without_a_filesystem() {
     let dir = TempDir::new().unwrap();
     for options in [None, Some("fsname=channel")] {
+        if options.is_none() && stock() {
+            skip("libfuse 3.14 takes NULL for a string");
+            continue;
+        }
         let output = output_of(program("channel").arg(dir.path()).args(options));
         assert_eq!(output.status.code(), Some(0), "{}", texts(&output).1);
         assert_eq!(texts(&output).0, "channel 1\n");
@@ -357,7 +361,7 @@ each_transport! {
             std::os::unix::fs::symlink("to", fs.at("new")).unwrap();
             assert_eq!(fs::read_link(fs.root.join("sub/new")).unwrap(), Path::new("to"));
             assert_eq!(fs.unmounted(), 0);
-            let fs = serve(on, links, &["-o", "modules=subdir,subdir=/sub/"]);
+            let fs = serve(on, links, &["-o", "modules=subdir,subdir=/sub/,norellinks"]);
             assert_eq!(link(&fs, "absolute"), "/sub/x/y");
             assert_eq!(fs.unmounted(), 0);
         }
