@@ -334,6 +334,17 @@ fn a_failure_has_the_status_it_is_given() {
     assert!(fs.trace.all("failed").is_empty());
 }
 
+/// For programs with a transport of their own, which do not mount.
+#[test]
+fn a_success_is_reported_by_the_program() {
+    if !possible() {
+        return;
+    }
+    let mut fs = Filesystem::start(Transport::Dev, &[BACKGROUND, "succeed"]);
+    assert_eq!(fs.status(), Some(0), "{}", fs.log());
+    fs.wait_for("succeeded active=0");
+}
+
 #[test]
 fn a_signal_that_kills_is_a_failure() {
     if !possible() {

@@ -265,7 +265,7 @@ fn a_channel_is_a_mount_without_a_filesystem() {
         assert_eq!(output.status.code(), Some(0), "{}", texts(&output).1);
         assert_eq!(texts(&output).0, "channel 1\n");
     }
-    let output = output_of(program("channel").arg("/nonexistent"));
+    let output = output_of(program("channel").args(["/nonexistent", "fsname=x"]));
     assert_eq!(output.status.code(), Some(1));
     let output = output_of(program("channel").arg(dir.path()).arg("no_such_option"));
     if !stock() {

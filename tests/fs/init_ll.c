@@ -9,6 +9,7 @@
  *     -o unset=HEX       capabilities not to want
  *     -o timeout=N       conn->request_timeout
  *     -o fail=N          fuse_daemonize_early_fail(N) instead of mounting
+ *     -o succeed         fuse_daemonize_early_success() instead of mounting
  *     -o die             SIGKILL for itself instead of mounting
  *     -o stop=mount      waits for ever instead of mounting
  *     -o stop=loop       waits for ever instead of looping
@@ -41,6 +42,7 @@ static struct {
 	unsigned long long unset;
 	unsigned int timeout;
 	int fail;
+	int succeed;
 	int die;
 	char *stop;
 	int watchdog;
@@ -56,7 +58,7 @@ static struct {
 static const struct fuse_opt init_opts[] = {
 	OPTION("early=%i", early, 0), OPTION("sync=%i", sync, 0),
 	OPTION("set=%llx", set, 0), OPTION("unset=%llx", unset, 0),
-	OPTION("timeout=%u", timeout, 0), OPTION("fail=%i", fail, 0),
+	OPTION("timeout=%u", timeout, 0), OPTION("fail=%i", fail, 0), OPTION("succeed", succeed, 1),
 	OPTION("die", die, 1), OPTION("stop=%s", stop, 0),
 	OPTION("watchdog=%i", watchdog, 0), OPTION("bark", bark, 1),
 	OPTION("twice", twice, 1), OPTION("commands", commands, 1),
@@ -273,6 +275,11 @@ int main(int argc, char **argv)
 	if (options.fail) {
 		fuse_daemonize_early_fail(options.fail);
 		trace(NULL, "failed", "active=%d", fuse_daemonize_early_is_active());
+		return 0;
+	}
+	if (options.succeed) {
+		fuse_daemonize_early_success();
+		trace(NULL, "succeeded", "active=%d", fuse_daemonize_early_is_active());
 		return 0;
 	}
 	stop_at("mount");

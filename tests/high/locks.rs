@@ -38,7 +38,7 @@ each_transport! {
         assert_eq!(lock.l_type, libc::F_UNLCK as i16);
         // What the filesystem answers.
         let busy = { drop(file); std::fs::write(fs.behind("busy"), "").unwrap(); opened(&fs, "busy") };
-        fcntl_lock(&busy, libc::F_GETLK, &mut lock_of(libc::F_WRLCK, 3, 4)).map(|()| ()).unwrap();
+        fcntl_lock(&busy, libc::F_GETLK, &mut lock_of(libc::F_WRLCK, 3, 4)).unwrap();
         let mut lock = lock_of(libc::F_RDLCK, 0, 0);
         fcntl_lock(&busy, libc::F_GETLK, &mut lock).unwrap();
         assert_eq!((lock.l_type, lock.l_start, lock.l_len), (libc::F_WRLCK as i16, 100, 7));
