@@ -387,11 +387,11 @@ each_transport! {
 
     /// Of the program itself, and of a shared object; one above another.
     fn modules_by_name(on) {
+        if stock() {
+            // Nor does it look for modules in the program itself.
+            return skip("libfuse 3.14 unloads a module before its destroy, and crashes");
+        }
         for modules in ["modules=upper", "modules=loud"] {
-            if modules == "modules=upper" && stock() {
-                skip("libfuse looks for modules in shared objects only");
-                continue;
-            }
             let fs = serve(on, hello, &["-o", modules]);
             assert_eq!(fs.names(""), [b"HELLO".to_vec(), b"SUB".to_vec()], "{modules}");
             assert_eq!(fs::read_to_string(fs.at("HELLO")).unwrap(), "Hello\n");

@@ -72,6 +72,9 @@ fn everything(fs: &Shown) {
 
 each_transport! {
     fn every_operation_goes_through(on) {
+        if stock() {
+            return skip("libfuse 3.14 unloads a module before its destroy, and crashes");
+        }
         for without in ["bmap", "read_buf:write_buf"] {
             let option = format!("without={without}");
             let fs = Show::plain().option(&option).upper().file("file", "contents").mount(on);
