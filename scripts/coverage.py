@@ -23,15 +23,11 @@ import sys
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 
-# The path-based API (fuse.h) joins when it is there: one more name.
-HEADERS = [name for name in ("fuse_lowlevel.h", "fuse_common.h", "fuse_opt.h", "fuse_log.h",
+HEADERS = [name for name in ("fuse_lowlevel.h", "fuse.h", "fuse_common.h", "fuse_opt.h", "fuse_log.h",
                              "fuse_daemonize.h", "cuse_lowlevel.h", "ringfuse.h")
            if (TOP / "include" / name).exists()]
-# Names of exported functions that belong to fuse.h, by their first letters.
-OTHER_API = r"_?fuse_(new|main|fs|lib|loop_mt|mount|unmount|destroy|exit|loop|" \
-    r"get_context|get_session|getgroups|interrupted|invalidate_path|clean_cache|" \
-    r"notify_poll|start_cleanup|stop_cleanup|open_channel)"
-TABLES = {"fuse_lowlevel.h": "fuse_lowlevel_ops", "cuse_lowlevel.h": "cuse_lowlevel_ops"}
+TABLES = {"fuse_lowlevel.h": "fuse_lowlevel_ops", "fuse.h": "fuse_operations",
+          "cuse_lowlevel.h": "cuse_lowlevel_ops"}
 
 # What only one transport can have; the rest is seen on both.
 ONE_TRANSPORT = {
@@ -49,7 +45,8 @@ ONE_TRANSPORT = {
 # Options after which a program does not mount.
 NO_MOUNT = {"-h", "--help", "-V", "--version"}
 # Inline functions behind a macro that programs call.
-MACROS = {"fuse_session_new_fn": "fuse_session_new"}
+MACROS = {"fuse_session_new_fn": "fuse_session_new", "fuse_main_fn": "fuse_main",
+          "fuse_new_fn": "fuse_new"}
 # Called in guests, in other processes or under other environments, which leave
 # no record of a mount: the sources have to do.
 NO_RECORD = re.compile(r"cuse_|ringfuse_|fuse_daemonize_early|fuse_passthrough_|"
@@ -94,12 +91,12 @@ def declared(header):
 
 def exported():
     """{name: {version node: whether it is the default somewhere}} of both
-    libraries, without fuse.h's."""
+    libraries."""
     forms = collections.defaultdict(dict)
     for table in ("so3.txt", "so4.txt"):
         for line in read(TOP / "tests/symbols" / table).splitlines():
             match = re.match(r"(\w+)@(@?)([^@\s]+)$", line)
-            if match and not re.match(OTHER_API + r"(_|$)", match.group(1)):
+            if match:
                 nodes = forms[match.group(1)]
                 nodes[match.group(3)] = nodes.get(match.group(3), False) or bool(match.group(2))
     return forms
@@ -115,7 +112,9 @@ def options():
     """Every option of the command line, the session, the connection and the
     mount, from the tables that the library parses them with."""
     found = {}
-    for source in ("src/cmdline.rs", "src/session/options.rs", "src/conn.rs"):
+    for source in ("src/cmdline.rs", "src/session/options.rs", "src/conn.rs",
+                   "src/high/options.rs", "src/high/modules/subdir.rs",
+                   "src/high/modules/iconv.rs"):
         for name in re.findall(r'template\(c"([^"]+)"', read(TOP / source)):
             found.setdefault(re.sub(r"=%.*|=$", "", name), source)
     mount = read(TOP / "src/mount/options.rs")
@@ -342,7 +341,7 @@ def main():
             table.line(versioned, tests, records and records.calls.get(versioned), True)
     for header, struct in TABLES.items():
         table.title(f"Operations of struct {struct}")
-        prefix = "" if struct == "fuse_lowlevel_ops" else "cuse: "
+        prefix = {"fuse_lowlevel_ops": "", "fuse_operations": "path: "}.get(struct, "cuse: ")
         for name in operations(header):
             seen = records.ops.get(name) if records and not prefix else None
             table.line(prefix + name, sources.implementers(name, struct), seen, not prefix)

@@ -17,6 +17,8 @@ mod files;
 mod hidden;
 #[path = "high/locks.rs"]
 mod locks;
+#[path = "high/modules.rs"]
+mod modules;
 #[path = "high/names.rs"]
 mod names;
 #[path = "high/settings.rs"]

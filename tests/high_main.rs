@@ -257,11 +257,15 @@ fn options_of_fuse_new() {
 fn a_channel_is_a_mount_without_a_filesystem() {
     let dir = TempDir::new().unwrap();
     for options in [None, Some("fsname=channel")] {
+        if options.is_none() && stock() {
+            skip("libfuse 3.14 takes NULL for a string");
+            continue;
+        }
         let output = output_of(program("channel").arg(dir.path()).args(options));
         assert_eq!(output.status.code(), Some(0), "{}", texts(&output).1);
         assert_eq!(texts(&output).0, "channel 1\n");
     }
-    let output = output_of(program("channel").arg("/nonexistent"));
+    let output = output_of(program("channel").args(["/nonexistent", "fsname=x"]));
     assert_eq!(output.status.code(), Some(1));
     let output = output_of(program("channel").arg(dir.path()).arg("no_such_option"));
     if !stock() {
@@ -357,7 +361,7 @@ each_transport! {
             std::os::unix::fs::symlink("to", fs.at("new")).unwrap();
             assert_eq!(fs::read_link(fs.root.join("sub/new")).unwrap(), Path::new("to"));
             assert_eq!(fs.unmounted(), 0);
-            let fs = serve(on, links, &["-o", "modules=subdir,subdir=/sub/"]);
+            let fs = serve(on, links, &["-o", "modules=subdir,subdir=/sub/,norellinks"]);
             assert_eq!(link(&fs, "absolute"), "/sub/x/y");
             assert_eq!(fs.unmounted(), 0);
         }
@@ -383,11 +387,11 @@ each_transport! {
 
     /// Of the program itself, and of a shared object; one above another.
     fn modules_by_name(on) {
+        if stock() {
+            // Nor does it look for modules in the program itself.
+            return skip("libfuse 3.14 unloads a module before its destroy, and crashes");
+        }
         for modules in ["modules=upper", "modules=loud"] {
-            if modules == "modules=upper" && stock() {
-                skip("libfuse looks for modules in shared objects only");
-                continue;
-            }
             let fs = serve(on, hello, &["-o", modules]);
             assert_eq!(fs.names(""), [b"HELLO".to_vec(), b"SUB".to_vec()], "{modules}");
             assert_eq!(fs::read_to_string(fs.at("HELLO")).unwrap(), "Hello\n");

@@ -1,7 +1,8 @@
 //! Each earlier form of a function, called as an old binary calls it: found
 //! with `dlvsym`, with the structures of its time, which end where a forbidden
 //! page begins (`tests/fs/old_forms_ll.c`). On both libraries and on both
-//! transports; where an installed libfuse3 has the form, on that too.
+//! transports; where an installed libfuse3 has the form, on that too. The path
+//! API's are those of `tests/fs/old_path.c`.
 #![allow(missing_docs)]
 
 mod support;
@@ -226,4 +227,70 @@ fn custom_io_of_every_size() {
             }
         }
     });
+}
+
+/// Mounts `old_path` with `forms` on every library, and reads its file.
+fn path_serves(on: Transport, libraries: &Libraries, forms: &[(&str, &str)]) {
+    for library in libraries.list(on) {
+        eprintln!("{} {forms:?}", library.display());
+        let library = library.to_str().expect("UTF-8");
+        // libfuse3.so.4 has one layout only.
+        let layout = if library.ends_with(".4") { "3.18" } else { "3.14" };
+        let null = forms.iter().any(|(name, _)| *name == "OLD_NULLPATH");
+        let server = Server::new("old_path").env("OLD_LIBRARY", library).env("OLD_LAYOUT", layout);
+        let fs =
+            forms.iter().fold(server, |server, (name, value)| server.env(name, value)).mount(on);
+        let text = fs::read_to_string(fs.at("file")).expect("read");
+        assert_eq!(text, if null { "NULL\n" } else { "/file" });
+    }
+}
+
+each_transport! {
+    fn path_filesystems_are_made(on) {
+        for form in ["fuse_new@FUSE_3.0", "fuse_new@FUSE_3.1", "fuse_new_30@FUSE_3.1", "fuse_new_31@FUSE_3.1"] {
+            path_serves(on, &ALL, &[("OLD_NEW", form)]);
+            path_serves(on, &ALL, &[("OLD_NEW", form), ("OLD_NULLPATH", "1")]);
+        }
+        for form in ["_fuse_new_30@FUSE_3.17", "_fuse_new_31@FUSE_3.17"] {
+            path_serves(on, &ONLY_SO4, &[("OLD_NEW", form), ("OLD_OPS", "344")]);
+        }
+    }
+
+    fn path_loops(on) {
+        for (form, configs) in [
+            ("fuse_loop_mt@FUSE_3.0", &["0", "1"][..]),
+            ("fuse_loop_mt_31@FUSE_3.2", &["0", "1"]),
+            ("fuse_loop_mt@FUSE_3.2", &["0:-1", "1:10", "null"]),
+            ("fuse_loop_mt_32@FUSE_3.12", &["0:-1", "1:10", "null"]),
+            ("fuse_loop_mt@FUSE_3.12", &["null"]),
+            ("fuse_loop_mt_312@FUSE_3.12", &["null"]),
+        ] {
+            for config in configs {
+                // libfuse 3.14 takes NULL for an address in the form of 3.2.
+                let old = *config == "null" && (form.ends_with("3.2") || form.contains("_32@"));
+                let libraries = if old { &OURS } else { &ALL };
+                path_serves(on, libraries, &[("OLD_LOOP", form), ("OLD_CONFIG", config)]);
+            }
+        }
+    }
+
+    fn path_programs(on) {
+        path_serves(on, &ALL, &[("OLD_MAIN", "fuse_main_real@FUSE_3.0")]);
+        path_serves(on, &ONLY_SO4, &[("OLD_MAIN", "fuse_main_real_versioned@FUSE_3.17")]);
+    }
+
+    /// The tables of 3.0, 3.4, 3.8, 3.18 and 3.19.
+    fn path_tables_of_every_size(on) {
+        for size in ["320", "328", "336", "344", "352", "512"] {
+            path_serves(on, &OURS, &[("OLD_OPS", size)]);
+        }
+    }
+
+    /// struct fuse_config of 3.14.1 to 3.16, where the program says so.
+    fn settings_of_3_16(on) {
+        let newer = [("OLD_LAYOUT", "3.16"), ("RINGFUSE_SO3_LAYOUT", "3.16")];
+        path_serves(on, &Libraries { stock: false, ..ONLY_SO3 }, &newer);
+        let null = [newer[0], newer[1], ("OLD_NULLPATH", "1")];
+        path_serves(on, &Libraries { stock: false, ..ONLY_SO3 }, &null);
+    }
 }

@@ -26,52 +26,52 @@ static const char *lower(const char *path)
 	{                                                                      \
 		const char *low = lower(path);                                 \
 									       \
-		return fuse_fs_##name given;                                   \
+		return given;                                                  \
 	}
 
-PASS(getattr, (const char *path, struct stat *st, FI), (below_upper, low, st, fi))
-PASS(readlink, (const char *path, char *buf, size_t size), (below_upper, low, buf, size))
-PASS(mknod, (const char *path, mode_t mode, dev_t dev), (below_upper, low, mode, dev))
-PASS(mkdir, (const char *path, mode_t mode), (below_upper, low, mode))
-PASS(unlink, (const char *path), (below_upper, low))
-PASS(rmdir, (const char *path), (below_upper, low))
-PASS(chmod, (const char *path, mode_t mode, FI), (below_upper, low, mode, fi))
-PASS(chown, (const char *path, uid_t uid, gid_t gid, FI), (below_upper, low, uid, gid, fi))
-PASS(truncate, (const char *path, off_t size, FI), (below_upper, low, size, fi))
-PASS(open, (const char *path, FI), (below_upper, low, fi))
+PASS(getattr, (const char *path, struct stat *st, FI), fuse_fs_getattr(below_upper, low, st, fi))
+PASS(readlink, (const char *path, char *buf, size_t size), fuse_fs_readlink(below_upper, low, buf, size))
+PASS(mknod, (const char *path, mode_t mode, dev_t dev), fuse_fs_mknod(below_upper, low, mode, dev))
+PASS(mkdir, (const char *path, mode_t mode), fuse_fs_mkdir(below_upper, low, mode))
+PASS(unlink, (const char *path), fuse_fs_unlink(below_upper, low))
+PASS(rmdir, (const char *path), fuse_fs_rmdir(below_upper, low))
+PASS(chmod, (const char *path, mode_t mode, FI), fuse_fs_chmod(below_upper, low, mode, fi))
+PASS(chown, (const char *path, uid_t uid, gid_t gid, FI), fuse_fs_chown(below_upper, low, uid, gid, fi))
+PASS(truncate, (const char *path, off_t size, FI), fuse_fs_truncate(below_upper, low, size, fi))
+PASS(open, (const char *path, FI), fuse_fs_open(below_upper, low, fi))
 PASS(read, (const char *path, char *buf, size_t size, off_t off, FI),
-     (below_upper, low, buf, size, off, fi))
+     fuse_fs_read(below_upper, low, buf, size, off, fi))
 PASS(read_buf, (const char *path, struct fuse_bufvec **buf, size_t size, off_t off, FI),
-     (below_upper, low, buf, size, off, fi))
+     fuse_fs_read_buf(below_upper, low, buf, size, off, fi))
 PASS(write, (const char *path, const char *buf, size_t size, off_t off, FI),
-     (below_upper, low, buf, size, off, fi))
+     fuse_fs_write(below_upper, low, buf, size, off, fi))
 PASS(write_buf, (const char *path, struct fuse_bufvec *buf, off_t off, FI),
-     (below_upper, low, buf, off, fi))
-PASS(statfs, (const char *path, struct statvfs *st), (below_upper, low, st))
-PASS(flush, (const char *path, FI), (below_upper, low, fi))
-PASS(release, (const char *path, FI), (below_upper, low, fi))
-PASS(fsync, (const char *path, int datasync, FI), (below_upper, low, datasync, fi))
+     fuse_fs_write_buf(below_upper, low, buf, off, fi))
+PASS(statfs, (const char *path, struct statvfs *st), fuse_fs_statfs(below_upper, low, st))
+PASS(flush, (const char *path, FI), fuse_fs_flush(below_upper, low, fi))
+PASS(release, (const char *path, FI), fuse_fs_release(below_upper, low, fi))
+PASS(fsync, (const char *path, int datasync, FI), fuse_fs_fsync(below_upper, low, datasync, fi))
 PASS(setxattr, (const char *path, const char *name, const char *value, size_t size, int flags),
-     (below_upper, low, name, value, size, flags))
+     fuse_fs_setxattr(below_upper, low, name, value, size, flags))
 PASS(getxattr, (const char *path, const char *name, char *value, size_t size),
-     (below_upper, low, name, value, size))
-PASS(listxattr, (const char *path, char *list, size_t size), (below_upper, low, list, size))
-PASS(removexattr, (const char *path, const char *name), (below_upper, low, name))
-PASS(opendir, (const char *path, FI), (below_upper, low, fi))
-PASS(releasedir, (const char *path, FI), (below_upper, low, fi))
-PASS(fsyncdir, (const char *path, int datasync, FI), (below_upper, low, datasync, fi))
-PASS(access, (const char *path, int mask), (below_upper, low, mask))
-PASS(create, (const char *path, mode_t mode, FI), (below_upper, low, mode, fi))
-PASS(lock, (const char *path, FI, int cmd, struct flock *lock), (below_upper, low, fi, cmd, lock))
-PASS(utimens, (const char *path, const struct timespec tv[2], FI), (below_upper, low, tv, fi))
-PASS(bmap, (const char *path, size_t size, uint64_t *idx), (below_upper, low, size, idx))
+     fuse_fs_getxattr(below_upper, low, name, value, size))
+PASS(listxattr, (const char *path, char *list, size_t size), fuse_fs_listxattr(below_upper, low, list, size))
+PASS(removexattr, (const char *path, const char *name), fuse_fs_removexattr(below_upper, low, name))
+PASS(opendir, (const char *path, FI), fuse_fs_opendir(below_upper, low, fi))
+PASS(releasedir, (const char *path, FI), fuse_fs_releasedir(below_upper, low, fi))
+PASS(fsyncdir, (const char *path, int datasync, FI), fuse_fs_fsyncdir(below_upper, low, datasync, fi))
+PASS(access, (const char *path, int mask), fuse_fs_access(below_upper, low, mask))
+PASS(create, (const char *path, mode_t mode, FI), fuse_fs_create(below_upper, low, mode, fi))
+PASS(lock, (const char *path, FI, int cmd, struct flock *lock), fuse_fs_lock(below_upper, low, fi, cmd, lock))
+PASS(utimens, (const char *path, const struct timespec tv[2], FI), fuse_fs_utimens(below_upper, low, tv, fi))
+PASS(bmap, (const char *path, size_t size, uint64_t *idx), fuse_fs_bmap(below_upper, low, size, idx))
 PASS(ioctl, (const char *path, unsigned cmd, void *arg, FI, unsigned flags, void *data),
-     (below_upper, low, cmd, arg, fi, flags, data))
+     fuse_fs_ioctl(below_upper, low, cmd, arg, fi, flags, data))
 PASS(poll, (const char *path, FI, struct fuse_pollhandle *ph, unsigned *revents),
-     (below_upper, low, fi, ph, revents))
-PASS(flock, (const char *path, FI, int op), (below_upper, low, fi, op))
+     fuse_fs_poll(below_upper, low, fi, ph, revents))
+PASS(flock, (const char *path, FI, int op), fuse_fs_flock(below_upper, low, fi, op))
 PASS(fallocate, (const char *path, int mode, off_t off, off_t len, FI),
-     (below_upper, low, mode, off, len, fi))
+     fuse_fs_fallocate(below_upper, low, mode, off, len, fi))
 
 static off_t upper_lseek(const char *path, off_t off, int whence, FI)
 {
@@ -103,7 +103,7 @@ static int upper_link(const char *from, const char *to)
 
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
 PASS(statx, (const char *path, int flags, int mask, struct statx *stx, FI),
-     (below_upper, low, flags, mask, stx, fi))
+     fuse_fs_statx(below_upper, low, flags, mask, stx, fi))
 #endif
 
 struct upper_listing {
@@ -140,8 +140,11 @@ static void *upper_init(struct fuse_conn_info *conn, struct fuse_config *cfg)
 	if (fuse_get_context()->private_data != &upper_tag)
 		abort();
 	fuse_fs_init(below_upper, conn, cfg);
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+	/* libfuse 3.14 leaves those of the layer below. */
 	if (fuse_get_context()->private_data != &upper_tag)
 		abort();
+#endif
 	return &upper_tag;
 }
 

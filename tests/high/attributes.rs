@@ -133,7 +133,7 @@ each_transport! {
         fs.trace.take();
         assert_eq!(rustix::fs::listxattr_query(&at), Ok(9));
         assert_eq!(fs.mine("listxattr").dec("size"), 0);
-        let mut list = vec![0u8; 100];
+        let mut list = [0u8; 100];
         let got = rustix::fs::listxattr(&at, &mut list[..]).unwrap();
         assert_eq!(&list[..got], b"user.one\0");
         assert_eq!(fs.mine("listxattr").dec("size"), 100);

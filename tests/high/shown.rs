@@ -4,6 +4,7 @@ use std::fs;
 use std::ops::Deref;
 use std::path::PathBuf;
 
+use super::support::mount::built;
 use super::support::{Ending, Line, Mount, Server, Transport};
 use rustix::thread::{gettid, RawPid};
 use tempfile::TempDir;
@@ -37,6 +38,13 @@ impl Show {
 
     pub fn arg(self, arg: &str) -> Show {
         Show { server: self.server.arg(arg), ..self }
+    }
+
+    /// With the module that shows all names in upper case (`path_upper.h`).
+    pub fn upper(self) -> Show {
+        let modules = built("path_trace").parent().expect("a directory").to_owned();
+        let server = self.server.env("LD_LIBRARY_PATH", modules.to_str().expect("UTF-8"));
+        Show { server: server.option("modules=loud"), ..self }
     }
 
     /// A file that is there from the beginning.
