@@ -162,7 +162,7 @@ each_transport! {
             reads += fs.trace.all("read").len();
             reads == 3
         });
-        readers.iter().for_each(|reader| interrupt(reader));
+        readers.iter().for_each(interrupt);
         for reader in readers {
             assert_eq!(reader.join().unwrap(), Err(Some(libc::EINTR)));
         }
