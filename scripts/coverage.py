@@ -50,7 +50,13 @@ MACROS = {"fuse_session_new_fn": "fuse_session_new", "fuse_main_fn": "fuse_main"
 # Called in guests, in other processes or under other environments, which leave
 # no record of a mount: the sources have to do.
 NO_RECORD = re.compile(r"cuse_|ringfuse_|fuse_daemonize_early|fuse_passthrough_|"
-                       r"fuse_log|fuse_set_log_func")
+                       r"fuse_log|fuse_set_log_func|"
+                       # daemonize.rs, high_main.rs and old_forms.rs start their programs
+                       # by themselves, on both transports.
+                       r"fuse_session_set_sync_init|fuse_session_start_teardown_watchdog|"
+                       r"fuse_session_stop_teardown_watchdog|"
+                       r"_?fuse_(main|new|loop_mt|open_channel|lib_help)|"
+                       r"(from_code|to_code|subdir|(no)?rellinks|parallel_direct_write)\b")
 
 
 def read(path):
