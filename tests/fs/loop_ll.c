@@ -36,7 +36,7 @@
 #define THREADS 4
 
 static int interrupted, again, ticks;
-static int stop_fd = -1;
+static _Atomic int stop_fd = -1; /* the command thread looks */
 static _Atomic int waking;
 static pthread_t threads[THREADS];
 static _Atomic int thread_count; /* the waker looks */
