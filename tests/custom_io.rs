@@ -7,7 +7,7 @@ mod support;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
@@ -586,7 +586,8 @@ fn the_examples() {
         assert!(output.status.success(), "{output:?}");
         assert!(said.contains("the root directory has mode 40555"), "{said}");
     };
-    let build = project.join("build");
+    let build = std::env::var_os("RINGFUSE_TEST_LIBDIR")
+        .map_or_else(|| project.join("build"), PathBuf::from);
     test(&build.join("examples-c/custom_io_ll"), None);
 
     let mut ask = Command::new("pkg-config");
@@ -603,6 +604,7 @@ fn the_examples() {
             .arg(&program)
             .arg(project.join(format!("examples-c/{name}.c")))
             .args(flags.split_whitespace())
+            .args(machine::checker_link_args())
             .output()
             .expect("cc");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -112,6 +112,18 @@ unsafe extern "C" fn syncfs(req: Req, ino: u64) {
     unsafe { fuse_reply_err(req, 0) };
 }
 
+unsafe extern "C" fn splice(
+    _fd_in: c_int,
+    _off_in: *mut libc::off_t,
+    _fd_out: c_int,
+    _off_out: *mut libc::off_t,
+    _len: usize,
+    _flags: libc::c_uint,
+    _userdata: *mut c_void,
+) -> isize {
+    unreachable!("nothing is spliced here")
+}
+
 /// An INIT of kernel 7.`minor` that offers `flags`.
 fn init_body(minor: u32, flags: u64) -> Vec<u8> {
     let flags = if flags >> 32 != 0 { flags | wire::INIT_EXT } else { flags };
@@ -127,7 +139,14 @@ impl Wire {
         let userdata = std::ptr::from_ref::<Shared>(&shared).cast_mut().cast();
         let ops = LowlevelOps { init: Some(init), ..ops };
         let session = Session::new(ops, userdata, SessionOptions::default()).unwrap();
-        let io = CustomIo { writev: Some(writev), read: Some(read), ..CustomIo::default() };
+        // Without functions that splice, the capabilities would not be there.
+        let io = CustomIo {
+            writev: Some(writev),
+            read: Some(read),
+            splice_receive: Some(splice),
+            splice_send: Some(splice),
+            ..CustomIo::default()
+        };
         session.set_custom_io(io, File::open("/dev/null").unwrap().into_raw_fd()).unwrap();
         Wire { session, shared }
     }

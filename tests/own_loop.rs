@@ -82,6 +82,7 @@ fn old_binary() -> Result<PathBuf, String> {
         .arg(&program)
         .args(sources)
         .args(ask(&["--cflags", "--libs"])?.split_whitespace())
+        .args(machine::checker_link_args())
         .arg("-pthread")
         .output()
         .map_err(|error| format!("cc: {error}"))?;

@@ -2,8 +2,9 @@
 //! nothing behind, and no access was invalid.
 //!
 //! valgrind runs one thread at a time, and 3.19 lets none run while another waits
-//! in an io_uring: a filesystem on rings hangs. So valgrind watches `/dev/fuse`;
-//! under `make test-asan` the same requests go over both transports, and
+//! in io_uring_enter(2). That was seen with a program of two threads: one waits in
+//! a ring for an eventfd, and the other, which is to write to it, never gets to
+//! run. So a filesystem on rings hangs, and valgrind watches `/dev/fuse`; under `make test-asan` the same requests go over both transports, and
 //! LeakSanitizer looks for what is left (it ends the filesystem with an error).
 
 mod support;

@@ -6,7 +6,7 @@
 //! process, its mount and its files; dropping it ends all three, in whatever
 //! state they are.
 
-use crate::support::machine::{rings, rings_stay_on};
+use crate::support::machine::{checker_link_args, rings, rings_stay_on};
 use crate::support::process::{mounted, ring_counts};
 use rustix::mount::UnmountFlags;
 use rustix::process::{kill_process, Pid, Signal};
@@ -92,9 +92,7 @@ impl Programs {
             release.ok_or_else(|| format!("pkg-config calls the version of fuse3 {version:?}"))?;
         let mut compiler = Command::new("cc");
         compiler.args(["-O2", "-o"]).arg(&binary).arg(&source).args(flags.split_whitespace());
-        if let Ok(checker) = std::env::var("RINGFUSE_TEST_CHECKED") {
-            compiler.args(checker.split_whitespace());
-        }
+        compiler.args(checker_link_args());
         let output = explain(compiler.output(), "cannot run cc")?;
         if !output.status.success() {
             let errors = String::from_utf8_lossy(&output.stderr);

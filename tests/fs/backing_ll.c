@@ -208,6 +208,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	int fd;
 
 	(void)ino;
+	pthread_mutex_lock(&lock);
 	if (command_path[0]) {
 		fd = open(command_path, O_RDONLY | O_CLOEXEC);
 		errno = 0;
@@ -223,12 +224,12 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 			result = -errno;
 		command_id = 0;
 	}
+	pthread_mutex_unlock(&lock);
 	fuse_reply_statfs(req, &st);
 }
 
-static long command(struct fuse_session *se, int argc, char **argv)
+static long locked_command(int argc, char **argv)
 {
-	(void)se;
 	if (strcmp(argv[0], "result") == 0)
 		return result;
 	if (argc < 2)
@@ -240,6 +241,17 @@ static long command(struct fuse_session *se, int argc, char **argv)
 	else
 		return -ENOSYS;
 	return 0;
+}
+
+static long command(struct fuse_session *se, int argc, char **argv)
+{
+	long answer;
+
+	(void)se;
+	pthread_mutex_lock(&lock);
+	answer = locked_command(argc, argv);
+	pthread_mutex_unlock(&lock);
+	return answer;
 }
 
 int main(int argc, char **argv)

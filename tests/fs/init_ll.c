@@ -314,6 +314,7 @@ int main(int argc, char **argv)
 	res = serve_loop(se);
 	say("loop %d", res);
 	trace(NULL, "loop", "result=%d", res);
+	serve_release();
 	fuse_session_unmount(se);
 	fuse_remove_signal_handlers(se);
 	fuse_session_stop_teardown_watchdog(watchdog);

@@ -164,7 +164,7 @@ static int session(struct fuse_args *args)
 			;
 		fuse_session_reset(se);
 	}
-	serve_session = NULL;
+	serve_release();
 	fuse_session_unmount(se);
 	fuse_remove_signal_handlers(se);
 	fuse_session_destroy(se);

@@ -36,9 +36,10 @@
 #define THREADS 4
 
 static int interrupted, again, ticks;
-static int stop_fd = -1;
+static _Atomic int stop_fd = -1; /* the command thread looks */
+static _Atomic int waking;
 static pthread_t threads[THREADS];
-static int thread_count;
+static _Atomic int thread_count; /* the waker looks */
 
 static void nothing(int signal)
 {
@@ -278,9 +279,11 @@ static void *waker(void *main_thread)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, NULL);
-	for (;;) {
+	while (waking) {
+		struct fuse_session *se = serve_session;
+
 		usleep(2000);
-		if (!serve_session || !fuse_session_exited(serve_session))
+		if (!se || !fuse_session_exited(se))
 			continue;
 		for (int i = 0; i < thread_count; i++)
 			pthread_kill(threads[i], SIGUSR1);
@@ -297,13 +300,15 @@ int serve_loop(struct fuse_session *se)
 	pthread_t thread;
 	int res;
 
+	waking = 0;
 	self = pthread_self();
 	stop_fd = eventfd(0, EFD_CLOEXEC);
 	sigaction(SIGUSR1, &action, NULL);
 	if (strcmp(loop, "cancel") != 0 && strcmp(loop, "fork") != 0 &&
 	    strcmp(loop, "late") != 0 && strcmp(loop, "session") != 0) {
-		pthread_create(&thread, NULL, waker, &self);
-		pthread_detach(thread);
+		waking = 1;
+		if (pthread_create(&thread, NULL, waker, &self) != 0)
+			abort();
 	}
 	if (strcmp(loop, "block") == 0)
 		res = loop_block(se, NULL);
@@ -327,6 +332,10 @@ int serve_loop(struct fuse_session *se)
 		fuse_session_reset(se);
 		say("library's loop %d", res);
 		res = loop_block(se, NULL);
+	}
+	if (waking) {
+		waking = 0;
+		pthread_join(thread, NULL);
 	}
 	say("events %d %d %d", interrupted, again, ticks);
 	thread_count = 0;

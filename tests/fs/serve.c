@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <time.h>
 
 struct serve_options serve_options;
 _Atomic(struct fuse_session *) serve_session; /* the command thread looks */
+static pthread_mutex_t command_runs = PTHREAD_MUTEX_INITIALIZER;
 
 static int trace_fd = -1;
 static command_fn command_table;
@@ -139,7 +141,9 @@ static void *command_loop(void *unused)
 		}
 		line[length] = '\0';
 		length = 0;
+		pthread_mutex_lock(&command_runs);
 		run_command(line);
+		pthread_mutex_unlock(&command_runs);
 	}
 	umount2(serve_options.cmdline.mountpoint, MNT_DETACH);
 	_exit(4);
@@ -157,6 +161,19 @@ void serve_commands(command_fn commands)
 		exit(3);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_detach(thread);
+}
+
+void serve_release(void)
+{
+	struct timespec until;
+
+	serve_session = NULL;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 10;
+	/* A notification may wait for a request that nobody answers any more:
+	 * then only the unmount, which comes next, ends it. */
+	if (pthread_mutex_timedlock(&command_runs, &until) == 0)
+		pthread_mutex_unlock(&command_runs);
 }
 
 __attribute__((weak)) int serve_attach(struct fuse_session *se)
@@ -205,7 +222,7 @@ int serve(const struct fuse_lowlevel_ops *ops, size_t op_size,
 	say("loop %d", serve_loop(se));
 	status = 0;
 out_unmount:
-	serve_session = NULL;
+	serve_release();
 	fuse_session_unmount(se);
 out_signals:
 	fuse_remove_signal_handlers(se);

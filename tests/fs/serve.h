@@ -59,6 +59,10 @@ extern _Atomic(struct fuse_session *) serve_session;
  * (fuse_session_exit) and "ping" are always there. */
 void serve_commands(command_fn commands);
 
+/* The session is about to be torn down: waits for the command that runs; later
+ * ones find no session. */
+void serve_release(void);
+
 /* Connects the session: mounts it, unless the program has a function of this
  * name that does something else. 0 or -1. */
 int serve_attach(struct fuse_session *se);

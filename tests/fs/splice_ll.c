@@ -340,7 +340,9 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino,
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	pthread_mutex_lock(&lock);
 	fi->direct_io = strcmp(names[ino - 2], "stored") != 0;
+	pthread_mutex_unlock(&lock);
 	fi->keep_cache = 1;
 	fuse_reply_open(req, fi);
 }

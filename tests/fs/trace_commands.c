@@ -214,6 +214,16 @@ static long notify(struct fuse_session *se, struct node *node, int argc,
 	return -EINVAL;
 }
 
+static long waiting_locks(void)
+{
+	long count;
+
+	pthread_mutex_lock(&nodes_lock);
+	count = lock_waiting;
+	pthread_mutex_unlock(&nodes_lock);
+	return count;
+}
+
 long trace_command(struct fuse_session *se, int argc, char **argv)
 {
 	struct node *node;
@@ -222,7 +232,7 @@ long trace_command(struct fuse_session *se, int argc, char **argv)
 	if (strcmp(argv[0], "grant") == 0)
 		return grant_locks();
 	if (strcmp(argv[0], "waiting") == 0)
-		return __atomic_load_n(&lock_waiting, __ATOMIC_SEQ_CST);
+		return waiting_locks();
 	if (strcmp(argv[0], "ready") == 0)
 		return make_ready();
 	if (strcmp(argv[0], "epoch") == 0) {

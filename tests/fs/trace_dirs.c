@@ -143,7 +143,7 @@ static void reply_value(fuse_req_t req, const char *value, size_t length,
 static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 			size_t size)
 {
-	static char big[65536];
+	char big[65536];
 
 	trace(req, "getxattr", "ino=%" PRIu64 " name=%s size=%zu", ino, escaped(name),
 	      size);

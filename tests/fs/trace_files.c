@@ -249,6 +249,21 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 	fuse_reply_err(req, err);
 }
 
+/* By way of a buffer: both may be one file, whose data moves when it grows. */
+static int copy(struct node *in, off_t off_in, struct node *out, off_t off_out,
+		size_t len)
+{
+	char *data = malloc(len + 1);
+	int err = ENOMEM;
+
+	if (data && len > 0)
+		memcpy(data, in->data + off_in, len);
+	if (data)
+		err = node_write(out, data, len, off_out);
+	free(data);
+	return err;
+}
+
 static void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 			       struct fuse_file_info *fi_in,
 			       fuse_ino_t ino_out, off_t off_out,
@@ -271,7 +286,7 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 		if (off_in + (off_t)len > in->attr.st_size)
 			len = off_in < in->attr.st_size ?
 				in->attr.st_size - off_in : 0;
-		err = node_write(out, in->data + off_in, len, off_out);
+		err = copy(in, off_in, out, off_out, len);
 	}
 	pthread_mutex_unlock(&nodes_lock);
 	if (err)

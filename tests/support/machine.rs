@@ -63,6 +63,12 @@ pub fn checked() -> bool {
     env::var_os("RINGFUSE_TEST_CHECKED").is_some()
 }
 
+/// How a program that a test compiles is linked for the checker, if there is one.
+pub fn checker_link_args() -> Vec<String> {
+    let args = env::var("RINGFUSE_TEST_CHECKED").unwrap_or_default();
+    args.split_whitespace().map(str::to_owned).collect()
+}
+
 /// The CPUs this process may use.
 pub fn cpus() -> Vec<usize> {
     let set = rustix::thread::sched_getaffinity(None).expect("sched_getaffinity");
