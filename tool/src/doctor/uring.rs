@@ -120,8 +120,12 @@ fn attempt() -> Check {
         );
     };
     let filtered = status_field("Seccomp").as_deref() == Some("2");
+    match code {
+        0 => return Check::good(NAME, "works"),
+        1..=254 => {}
+        _ => return bad("failed".into(), "see the kernel's log: dmesg"),
+    }
     match Errno::from_raw_os_error(code) {
-        _ if code == 0 => Check::good(NAME, "works"),
         Errno::PERM | Errno::ACCESS if is_disabled() => {
             bad("refused, see io_uring_disabled".into(), "see io_uring_disabled")
         }
