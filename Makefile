@@ -49,7 +49,7 @@ bench: ## compares the speed with the libfuse3 this system has
 	@scripts/build.sh
 	@scripts/bench.sh
 
-build: ## builds the libraries and the examples into build/
+build: ## builds the libraries, the command ringfuse and the examples into build/
 	@scripts/deps.sh build
 	@scripts/build.sh
 
