@@ -19,7 +19,7 @@ rules=$top/tests/sanitizers
 
 # Tests of files: what they look at is the build in build/, and they run none of it;
 # and of the command, which is no part of the library.
-static='cbindgen headers symbols tool vm'
+static='cbindgen headers symbols tool tool_doctor vm'
 
 # What each checker has to see in tests/sanitizers/defects.c.
 declare -A defects=([address]='heap leak' [thread]=race [undefined]=overflow)
