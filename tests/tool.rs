@@ -12,6 +12,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use support::machine::{device, is_root, rings};
+use support::mount::umount;
 use support::*;
 use tempfile::TempDir;
 
@@ -443,4 +444,53 @@ fn status_leaves_out_other_libraries() {
     }
     assert!(row(&fs.path).is_none());
     assert!(status()["other_mounts"].as_u64().unwrap() >= 1);
+}
+
+/// Takes a mount away, whatever happens.
+struct Lazily(PathBuf);
+
+impl Drop for Lazily {
+    fn drop(&mut self) {
+        if process::mounted(&self.0) {
+            let _ = umount(&self.0, rustix::mount::UnmountFlags::DETACH);
+        }
+    }
+}
+
+each_transport! {
+    /// The distribution's sshfs, in the background, with an sftp-server at hand in
+    /// place of a host.
+    fn sshfs(on) {
+        const SERVER: &str = "/usr/lib/openssh/sftp-server";
+        if !Path::new(SERVER).exists() || Command::new("sshfs").arg("-V").output().is_err() {
+            return skip("sshfs or openssh-sftp-server is not installed");
+        }
+        let stage = Stage::new();
+        let ssh = stage.at("ssh");
+        fs::write(&ssh, format!("#!/bin/sh\nexec {SERVER}\n")).unwrap();
+        fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
+        let (source, point) = (stage.at("source"), stage.at("mnt"));
+        fs::create_dir(&source).unwrap();
+        fs::create_dir(&point).unwrap();
+        fs::write(source.join("there"), "there").unwrap();
+        let _stays_on = machine::rings_stay_on();
+        let guard = Lazily(point.clone());
+        let started = Command::new(tool())
+            .args(["run", "sshfs", "-o", &format!("ssh_command={}", ssh.display())])
+            .arg(format!("host:{}", source.display()))
+            .arg(&point)
+            .env("RINGFUSE_TRANSPORT", on.name())
+            .stdin(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(started.success(), "{started}");
+        assert_eq!(fs::read_to_string(point.join("there")).unwrap(), "there");
+        fs::write(point.join("new"), "new").unwrap();
+        assert_eq!(fs::read_to_string(source.join("new")).unwrap(), "new");
+        let row = row(&point).expect("a row of this mount");
+        assert_eq!((&row["program"], &row["transport"]), (&"sshfs".into(), &on.name().into()));
+        let pid = row["pid"].as_u64().unwrap() as u32;
+        drop(guard);
+        eventually("the end of sshfs", || !process::alive(pid));
+    }
 }
