@@ -59,7 +59,7 @@ bench-nodes: ## compares what a path of the path API costs, up to 10 million nod
 	@scripts/build.sh
 	@scripts/bench-paths.py
 
-build: ## builds the libraries and the examples into build/
+build: ## builds the libraries, the command ringfuse and the examples into build/
 	@scripts/deps.sh build
 	@scripts/build.sh
 

@@ -28,5 +28,6 @@ else
 fi
 meson install -C "$build" --no-rebuild --quiet
 give_back
-say "Installed into $prefix. Programs find it with PKG_CONFIG_PATH=$prefix/lib/pkgconfig and LD_LIBRARY_PATH=$prefix/lib,"
+say "Installed into $prefix. Installed programs run on it with: $prefix/bin/ringfuse run PROGRAM"
+say "Programs that are built find it with PKG_CONFIG_PATH=$prefix/lib/pkgconfig and LD_LIBRARY_PATH=$prefix/lib,"
 say "or, for a prefix of the system such as /usr/local, by themselves after: ldconfig"

@@ -19,7 +19,7 @@ rules=$top/tests/sanitizers
 
 # Tests of files: what they look at is the build in build/, headers, documents and
 # other machines, and they run none of what is built here.
-static='arch cbindgen coverage headers reference symbols vm'
+static='arch cbindgen coverage headers reference symbols tool tool_doctor vm'
 
 # What each checker has to see in tests/sanitizers/defects.c.
 declare -A defects=([address]='heap leak' [thread]=race [undefined]=overflow)
@@ -50,7 +50,7 @@ select_tests() {
 
 # setup MESON_OPTION...
 setup() {
-    [ -e "$work/build.ninja" ] || meson setup "$work" "$top" "$@" >"$build/sanitized/setup.log" ||
+    [ -e "$work/build.ninja" ] || meson setup "$work" "$top" -Dtool=false "$@" >"$build/sanitized/setup.log" ||
         die "meson setup failed: $(cat "$build/sanitized/setup.log")"
     ninja -C "$work"
 }

@@ -12,7 +12,7 @@ trap 'exit 130' INT TERM
 load_fuse
 status=0
 if cargo clippy --version >/dev/null 2>&1; then
-    "$cargo" clippy --quiet --all-targets || status=$?
+    "$cargo" clippy --quiet --workspace --all-targets || status=$?
 else
     say "skipped: clippy, which this toolchain does not have"
 fi
@@ -24,6 +24,7 @@ if [ $# -eq 0 ]; then
     export RINGFUSE_TEST_CALLS=$calls
 fi
 "$cargo" test --no-fail-fast "$@" || status=$?
+[ $# -gt 0 ] || "$cargo" test --package ringfuse-tool || status=$?
 if [ $# -eq 0 ]; then
     "$top/scripts/test-stock.sh" || status=$?
     "$top/scripts/coverage.py" --check --calls "$calls" || status=$?

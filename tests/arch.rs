@@ -89,7 +89,7 @@ impl Machine {
         let build = kept(&format!("meson-{}", self.name));
         if !build.join("build.ninja").exists() {
             let cross = root().join(format!("meson/cross/{}.ini", self.name));
-            run(Command::new("meson").arg("setup").arg("--cross-file").args([
+            run(Command::new("meson").args(["setup", "-Dtool=false", "--cross-file"]).args([
                 &cross,
                 &build,
                 root(),
