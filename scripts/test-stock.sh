@@ -6,7 +6,9 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 programs=$build/stock
-suites=(ops dirs io locks notify interrupts lifecycle threads blkdev high high_main)
+# Not lifecycle: the loop of libfuse 3.14 ends with ECONNABORTED now and then when
+# its mount goes.
+suites=(ops dirs io locks notify interrupts threads blkdev high high_main)
 
 flags=$(pkg-config --cflags --libs fuse3 2>/dev/null) ||
     die "no libfuse3 to compare with (on Debian: apt-get install libfuse3-dev)"
