@@ -80,11 +80,7 @@ impl Translation for Iconv {
 /// As `fuse_module_factory_t`: `args` is a vector, `below` a layer and a NULL.
 pub unsafe extern "C" fn new(args: *mut Args, below: *mut *mut Layer) -> *mut Layer {
     // SAFETY: the caller's promise.
-    let (args, below) = unsafe { (ArgVec::from_c(args), *below) };
-    match args.ok_or(Errno(libc::EINVAL)).and_then(parse) {
-        Ok(iconv) if !below.is_null() => translating::layer(below, Box::new(iconv)),
-        _ => std::ptr::null_mut(),
-    }
+    unsafe { translating::make(args, below, parse) }
 }
 
 fn parse(args: &mut ArgVec) -> Result<Iconv> {

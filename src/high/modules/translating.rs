@@ -7,8 +7,9 @@
 #![allow(unsafe_code)] // operations are C functions
 #![allow(clippy::missing_safety_doc)] // every pointer as in the C prototypes
 
+use crate::abi::args::ArgVec;
 use crate::abi::high::{Config, FillDir, Operations};
-use crate::abi::public::{Bufvec, ConnInfo, FileInfo, PollHandle};
+use crate::abi::public::{Args, Bufvec, ConnInfo, FileInfo, PollHandle};
 use crate::errno::{Errno, Result};
 use crate::high::context;
 use crate::high::layer::Layer;
@@ -285,8 +286,26 @@ unsafe extern "C" fn destroy(private: *mut c_void) {
     }
 }
 
+/// What the factories do: a layer with the translation that `parse` makes of the
+/// command line; NULL if there is none.
+///
+/// # Safety
+/// As `fuse_module_factory_t`: `args` is a vector, `below` a layer and a NULL.
+pub unsafe fn make<T: Translation + 'static>(
+    args: *mut Args,
+    below: *mut *mut Layer,
+    parse: impl FnOnce(&mut ArgVec) -> Result<T>,
+) -> *mut Layer {
+    // SAFETY: the caller's promise.
+    let (args, below) = unsafe { (ArgVec::from_c(args), *below) };
+    match args.ok_or(Errno(libc::EINVAL)).and_then(parse) {
+        Ok(translation) if !below.is_null() => layer(below, Box::new(translation)),
+        _ => std::ptr::null_mut(),
+    }
+}
+
 /// A layer on top of `below`, which belongs to it from then on.
-pub fn layer(below: *mut Layer, translation: Box<dyn Translation>) -> *mut Layer {
+fn layer(below: *mut Layer, translation: Box<dyn Translation>) -> *mut Layer {
     // SAFETY: a factory gets a layer.
     let has = *unsafe { (*below).ops() };
     let mut table = Operations::default();
