@@ -323,6 +323,60 @@ fn whoever_needs_a_held_path_waits_and_nobody_else() {
 }
 
 #[test]
+fn who_moves_a_directory_waits_for_all_below_it() {
+    let nodes = Nodes::new(Remember::No);
+    let a = lookup(&nodes, ROOT_ID, "a");
+    let b = lookup(&nodes, a, "b");
+    let files = ["f", "g"].map(|name| lookup(&nodes, b, name));
+    let aside = lookup(&nodes, ROOT_ID, "aside");
+    for _ in 0..3 {
+        std::thread::scope(|scope| {
+            // More than there is room to write down: the rest locks everything.
+            let held: Vec<_> =
+                (0..300).map(|_| nodes.lock(Target::node(files[0])).unwrap()).collect();
+            assert_eq!(nodes.movers(), 0);
+            let mover = scope.spawn(|| {
+                let path = nodes.lock(Target::child(ROOT_ID, b"a").exclusive()).unwrap();
+                assert!(nodes.movers() > 0);
+                // Its name may change now: nobody else has a path through it.
+                drop(path);
+            });
+            until_waiting(&nodes, 1);
+            // Who comes later waits for him, unless his path leads elsewhere.
+            let later = scope.spawn(|| path(&nodes, files[1]).unwrap());
+            until_waiting(&nodes, 2);
+            assert_eq!(path(&nodes, aside).unwrap(), "/aside");
+            assert!(held.iter().all(|path| text(path) == "/a/b/f"));
+            drop(held);
+            mover.join().unwrap();
+            assert_eq!(later.join().unwrap(), "/a/b/g");
+        });
+        assert_eq!((nodes.waiters(), nodes.movers()), (0, 0));
+    }
+}
+
+#[test]
+fn a_directory_gets_its_first_node_while_it_is_held() {
+    let nodes = Nodes::new(Remember::No);
+    let a = lookup(&nodes, ROOT_ID, "a");
+    std::thread::scope(|scope| {
+        let held = nodes.lock(Target::child(ROOT_ID, b"a").exclusive()).unwrap();
+        assert_eq!(nodes.movers(), 0);
+        // As readdirplus does, which holds no path.
+        let below = lookup(&nodes, a, "below");
+        let deeper = lookup(&nodes, below, "deeper");
+        assert_eq!(nodes.movers(), 1);
+        let nodes = &nodes;
+        let reader = scope.spawn(move || path(nodes, deeper).unwrap());
+        until_waiting(nodes, 1);
+        drop(held);
+        assert_eq!(reader.join().unwrap(), "/a/below/deeper");
+    });
+    assert_eq!((nodes.waiters(), nodes.movers()), (0, 0));
+    assert_eq!(path(&nodes, a).unwrap(), "/a");
+}
+
+#[test]
 fn waiters_are_served_in_the_order_of_their_coming() {
     let nodes = Nodes::new(Remember::No);
     let file = lookup(&nodes, ROOT_ID, "f");

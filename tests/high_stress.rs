@@ -257,7 +257,7 @@ fn stress(remember: Remember) -> World {
     let done = world.done.each_ref().map(|count| count.load(Relaxed));
     println!("read, removed, renamed, exchanged, refused: {done:?}");
     assert!(done.iter().all(|&count| count > 0), "{done:?}");
-    assert_eq!(world.nodes.waiters(), 0);
+    assert_eq!((world.nodes.waiters(), world.nodes.movers()), (0, 0));
     world
 }
 

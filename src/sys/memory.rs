@@ -1,9 +1,12 @@
 //! Anonymous memory.
 
 use crate::errno::{Errno, Result};
+use std::alloc::{handle_alloc_error, Layout};
 use std::ffi::c_void;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use zerocopy::FromZeros;
 
 /// The `len` bytes at `start`, as a C program names them: NULL has none.
 ///
@@ -76,6 +79,50 @@ impl Drop for Map {
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
     }
 }
+
+/// Zeroed values that take memory when they are touched; that never moves. Many
+/// of them are asked for in huge pages, which saves most of the address lookups
+/// that random access costs.
+pub struct Zeroed<T> {
+    map: Map,
+    values: PhantomData<T>,
+}
+
+/// What a huge page holds on most machines.
+const HUGE: usize = 2 << 20;
+
+impl<T: FromZeros> Zeroed<T> {
+    /// `count` values. Without memory the process ends, as with a `Box`.
+    pub fn new(count: usize) -> Self {
+        const {
+            assert!(!std::mem::needs_drop::<T>() && size_of::<T>() > 0 && align_of::<T>() <= 4096);
+        }
+        let layout = Layout::array::<T>(count).expect("fits the address space");
+        let Ok(map) = Map::reserve(layout.size()) else { handle_alloc_error(layout) };
+        if map.len >= HUGE {
+            // SAFETY: advice on our own pages; it may be refused.
+            unsafe { libc::madvise(map.start.as_ptr().cast(), map.len, libc::MADV_HUGEPAGE) };
+        }
+        Self { map, values: PhantomData }
+    }
+}
+
+impl<T> Deref for Zeroed<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        // SAFETY: the map has room for as many, page-aligned; zeroes, which the
+        // kernel gives, are values of `T: FromZeros`.
+        unsafe {
+            let count = self.map.len / size_of::<T>();
+            std::slice::from_raw_parts(self.map.start.as_ptr().cast(), count)
+        }
+    }
+}
+
+// SAFETY: nothing but shared references to the values is given out.
+unsafe impl<T: Sync> Sync for Zeroed<T> {}
 
 /// A large buffer of its own pages: given back to the system when dropped,
 /// which a heap does not promise.

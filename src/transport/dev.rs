@@ -17,7 +17,8 @@ use crate::session::Session;
 use parking_lot::Mutex;
 use std::io::IoSlice;
 use std::os::fd::RawFd;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicPtr, Ordering};
 use zerocopy::FromBytes;
 
 /// Where the answer of a READ may be built in the receive buffer: behind any
@@ -44,6 +45,8 @@ pub struct Slots {
     #[allow(clippy::vec_box)]
     all: Mutex<Vec<Box<Slot>>>,
     free: Mutex<Vec<OwnedSlot>>,
+    /// One more that is free, or NULL: for loops that take one for each message.
+    last: AtomicPtr<Slot>,
 }
 
 /// The right to put a request into a slot, which lives as long as its session.
@@ -54,12 +57,15 @@ unsafe impl Send for OwnedSlot {}
 impl Slots {
     /// A free slot, owned by the caller.
     pub fn take(&self) -> OwnedSlot {
+        if let Some(slot) = NonNull::new(self.last.swap(ptr::null_mut(), Ordering::Acquire)) {
+            return OwnedSlot(slot);
+        }
         if let Some(slot) = self.free.lock().pop() {
             return slot;
         }
         let mut slot = Box::new(Slot {
             request: Request::empty(),
-            buffer: std::ptr::null_mut(),
+            buffer: ptr::null_mut(),
             buffer_len: 0,
             message_len: 0,
         });
@@ -70,7 +76,12 @@ impl Slots {
 
     /// Gives a slot back.
     pub fn put_back(&self, slot: OwnedSlot) {
-        self.free.lock().push(slot);
+        let none = ptr::null_mut();
+        let slot_ptr = slot.0.as_ptr();
+        let put = self.last.compare_exchange(none, slot_ptr, Ordering::Release, Ordering::Relaxed);
+        if put.is_err() {
+            self.free.lock().push(slot);
+        }
     }
 
     /// Gives the slot of a request back that was parked and is answered.
@@ -84,7 +95,7 @@ impl Slots {
     pub fn any(&self, mut f: impl FnMut(&Request) -> bool) -> bool {
         // Collected first: `f` may call into the filesystem, which may answer.
         let all: Vec<*const Slot> =
-            self.all.lock().iter().map(|slot| std::ptr::from_ref(slot.as_ref())).collect();
+            self.all.lock().iter().map(|slot| ptr::from_ref(slot.as_ref())).collect();
         // SAFETY: slots live as long as the session; requests are shared.
         all.into_iter().any(|slot| f(unsafe { &(*slot).request }))
     }
@@ -177,7 +188,7 @@ pub fn serve(
 pub fn serve_foreign(session: &Session, fd: RawFd, message: &[u8]) {
     let mut slot = session.slots.take();
     // SAFETY: owned.
-    unsafe { slot.0.as_mut() }.buffer = std::ptr::null_mut();
+    unsafe { slot.0.as_mut() }.buffer = ptr::null_mut();
     let next = serve_message(session, fd, message, slot);
     session.slots.put_back(next);
 }

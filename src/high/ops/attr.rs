@@ -99,7 +99,7 @@ pub unsafe fn setattr(
 
 pub unsafe fn access(op: &Op<'_>, ino: u64, mask: c_int) -> Result<()> {
     let path = op.path(ino)?;
-    let at = path.as_c_str().as_ptr();
+    let at = path.as_ptr();
     // SAFETY: the path lives as long as the call.
     op.call(|layer| unsafe { layer.access(at, mask) })?;
     drop(path);
@@ -109,7 +109,7 @@ pub unsafe fn access(op: &Op<'_>, ino: u64, mask: c_int) -> Result<()> {
 
 pub unsafe fn readlink(op: &Op<'_>, ino: u64) -> Result<()> {
     let path = op.path(ino)?;
-    let at = path.as_c_str().as_ptr();
+    let at = path.as_ptr();
     let mut target = vec![0u8; LONGEST_TARGET + 1];
     let (buf, len) = (target.as_mut_ptr().cast::<c_char>(), target.len());
     // SAFETY: path and buffer live as long as the call.
@@ -170,7 +170,7 @@ pub unsafe fn setxattr(
     flags: c_int,
 ) -> Result<()> {
     let path = op.path(ino)?;
-    let at = path.as_c_str().as_ptr();
+    let at = path.as_ptr();
     // SAFETY: the strings and the value live as long as the call.
     op.call(|layer| unsafe { layer.setxattr(at, name, value, size, flags) })?;
     drop(path);
@@ -188,7 +188,7 @@ fn sized(
     let path = op.path(ino)?;
     let mut bytes = vec![0u8; size];
     let to = if size == 0 { std::ptr::null_mut() } else { bytes.as_mut_ptr().cast() };
-    let got = get(path.as_c_str().as_ptr(), to)? as size_t;
+    let got = get(path.as_ptr(), to)? as size_t;
     drop(path);
     let _ = match size {
         0 => reply::xattr_size(op.req, got),
@@ -213,7 +213,7 @@ pub unsafe fn listxattr(op: &Op<'_>, ino: u64, size: size_t) -> Result<()> {
 
 pub unsafe fn removexattr(op: &Op<'_>, ino: u64, name: *const c_char) -> Result<()> {
     let path = op.path(ino)?;
-    let at = path.as_c_str().as_ptr();
+    let at = path.as_ptr();
     // SAFETY: the strings live as long as the call.
     op.call(|layer| unsafe { layer.removexattr(at, name) })?;
     drop(path);

@@ -82,7 +82,7 @@ unsafe fn users(fi: *const FileInfo) -> FileInfo {
 
 pub unsafe fn opendir(op: &Op<'_>, ino: u64, fi: *mut FileInfo) -> Result<()> {
     let path = op.path(ino)?;
-    let at = path.as_c_str().as_ptr();
+    let at = path.as_ptr();
     // SAFETY: the session's structure; the path lives as long as the call.
     let mut user = unsafe { FileInfo { flags: (*fi).flags, ..FileInfo::default() } };
     // SAFETY: as above.

@@ -26,10 +26,10 @@ fn done(op: &Op<'_>) -> Result<()> {
 
 pub unsafe fn open(op: &Op<'_>, ino: u64, fi: *mut FileInfo) -> Result<()> {
     let path = op.path(ino)?;
-    let at = path.as_c_str().as_ptr();
+    let at = path.as_ptr();
     // SAFETY: the path and `fi` live as long as the call.
     op.call(|layer| unsafe { layer.open(at, fi) })?;
-    op.nodes().open(ino)?;
+    path.open();
     // SAFETY: the session's structure.
     let file = unsafe {
         let config = op.config();
@@ -70,7 +70,7 @@ unsafe fn is_unchanged(op: &Op<'_>, ino: u64, path: &Path<'_>, fi: *mut FileInfo
     let old = |known: CachedStat| Instant::now().duration_since(known.at) > trusted;
     if known.is_some_and(|known| known.unchanged && old(known)) {
         let mut stat = super::no_stat();
-        let at = path.as_c_str().as_ptr();
+        let at = path.as_ptr();
         // SAFETY: path and attributes live as long as the call.
         match op.call(|layer| unsafe { layer.getattr(at, &mut stat, fi) }) {
             Ok(_) => op.note(ino, &stat),
@@ -85,8 +85,12 @@ pub unsafe fn close(op: &Op<'_>, ino: u64, fi: *mut FileInfo) -> c_int {
     let path = op.path_or_none(ino).unwrap_or(None);
     // SAFETY: the path and `fi` live as long as the call.
     let result = unsafe { op.fuse.layer().release(pointer(&path), fi) };
+    let last = match &path {
+        Some(path) => path.release(),
+        None => op.nodes().release(ino) == Ok(true),
+    };
     drop(path);
-    if op.nodes().release(ino) == Ok(true) {
+    if last {
         op.remove_hidden(ino);
     }
     result
@@ -166,7 +170,7 @@ pub unsafe fn fsync(op: &Op<'_>, ino: u64, datasync: c_int, fi: *mut FileInfo) -
 
 pub unsafe fn bmap(op: &Op<'_>, ino: u64, blocksize: size_t, mut block: u64) -> Result<()> {
     let path = op.path(ino)?;
-    let at = path.as_c_str().as_ptr();
+    let at = path.as_ptr();
     // SAFETY: path and number live as long as the call.
     op.call(|layer| unsafe { layer.bmap(at, blocksize, &mut block) })?;
     drop(path);
@@ -281,7 +285,7 @@ pub unsafe fn lseek(
     fi: *mut FileInfo,
 ) -> Result<()> {
     let path = op.path(ino)?;
-    let at = path.as_c_str().as_ptr();
+    let at = path.as_ptr();
     let mut found = 0;
     op.call(|layer| {
         // SAFETY: the path and `fi` live as long as the call.

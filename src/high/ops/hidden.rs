@@ -38,7 +38,7 @@ impl Op<'_> {
             if found != Err(Errno(ENOENT)) {
                 continue;
             }
-            let from = path.as_c_str().as_ptr();
+            let from = path.as_ptr();
             // SAFETY: both paths live as long as the call.
             self.call(|layer| unsafe { layer.rename(from, hidden.as_ptr(), 0) })?;
             if !path.hidden_as(&name) {
@@ -68,7 +68,7 @@ impl Fuse {
     fn remove_hidden_file(&self, ino: u64) {
         if let Ok(path) = self.nodes().lock(Target::node(ino).exclusive()) {
             // SAFETY: the path lives as long as the call.
-            let result = unsafe { self.layer().unlink(path.as_c_str().as_ptr()) };
+            let result = unsafe { self.layer().unlink(path.as_ptr()) };
             if result == 0 {
                 path.removed();
             }

@@ -85,7 +85,7 @@ fn no_stat() -> stat64 {
 
 /// A path for C, or NULL.
 fn pointer(path: &Option<Path<'_>>) -> *const c_char {
-    path.as_ref().map_or(ptr::null(), |path| path.as_c_str().as_ptr())
+    path.as_ref().map_or(ptr::null(), |path| path.as_ptr())
 }
 
 impl<'a> Op<'a> {
@@ -171,27 +171,40 @@ impl<'a> Op<'a> {
         }
     }
 
-    /// What the kernel is told of a node that was looked up.
-    fn entry(&self, Entry { id, generation }: Entry, mut stat: stat64) -> EntryParam {
-        self.note(id, &stat);
-        self.present(id, &mut stat);
+    /// An entry of attributes, of a node yet to be looked up.
+    fn new_entry(&self, attr: stat64) -> EntryParam {
         let config = self.config();
         EntryParam {
-            ino: id,
-            generation,
-            attr: stat,
+            ino: 0,
+            generation: 0,
+            attr,
             attr_timeout: config.attr_timeout,
             entry_timeout: config.entry_timeout,
         }
     }
 
-    /// Looks the node of `path` up, as `fi` has it if that is not NULL.
-    fn look_up(&self, path: &Path<'_>, fi: *mut FileInfo) -> Result<EntryParam> {
-        let mut stat = no_stat();
-        let name = path.as_c_str().as_ptr();
+    /// Makes `entry` what the kernel is told of a node that was looked up.
+    fn complete(&self, entry: &mut EntryParam, Entry { id, generation }: Entry) {
+        self.note(id, &entry.attr);
+        self.present(id, &mut entry.attr);
+        (entry.ino, entry.generation) = (id, generation);
+    }
+
+    /// What the kernel is told of a node that was looked up.
+    fn entry(&self, found: Entry, stat: stat64) -> EntryParam {
+        let mut entry = self.new_entry(stat);
+        self.complete(&mut entry, found);
+        entry
+    }
+
+    /// Looks the node of `path` up, as `fi` has it if that is not NULL, into a
+    /// [`Op::new_entry`].
+    fn look_up(&self, path: &Path<'_>, fi: *mut FileInfo, entry: &mut EntryParam) -> Result<()> {
+        let (name, attr) = (path.as_ptr(), &mut entry.attr);
         // SAFETY: the path and the attributes live as long as the call.
-        self.call(|layer| unsafe { layer.getattr(name, &mut stat, fi) })?;
-        Ok(self.entry(path.lookup(), stat))
+        self.call(|layer| unsafe { layer.getattr(name, attr, fi) })?;
+        self.complete(entry, path.lookup());
+        Ok(())
     }
 
     /// Answers with an entry, which the kernel does not have if that fails.

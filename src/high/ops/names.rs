@@ -22,7 +22,7 @@ pub unsafe fn lookup(op: &Op<'_>, parent: u64, name: *const c_char) -> Result<()
         let ino = if up { op.nodes().parent(parent)? } else { parent };
         let path = op.path(ino)?;
         let mut stat = no_stat();
-        let at = path.as_c_str().as_ptr();
+        let at = path.as_ptr();
         // SAFETY: path and attributes live as long as the call.
         op.call(|layer| unsafe { layer.getattr(at, &mut stat, ptr::null_mut()) })?;
         let entry = op.entry(op.nodes().lookup_self(ino)?, stat);
@@ -31,17 +31,16 @@ pub unsafe fn lookup(op: &Op<'_>, parent: u64, name: *const c_char) -> Result<()
         return Ok(());
     }
     let path = op.nodes().lock(Target::child(parent, name.to_bytes()))?;
-    let entry = match op.look_up(&path, ptr::null_mut()) {
-        Ok(entry) => entry,
-        Err(Errno(ENOENT)) if op.config().negative_timeout != 0.0 => EntryParam {
-            ino: 0,
-            generation: 0,
-            attr: no_stat(),
-            attr_timeout: 0.0,
-            entry_timeout: op.config().negative_timeout,
-        },
+    let mut entry = op.new_entry(no_stat());
+    match op.look_up(&path, ptr::null_mut(), &mut entry) {
+        Ok(()) => {}
+        // The kernel is to remember that there is none.
+        Err(Errno(ENOENT)) if op.config().negative_timeout != 0.0 => {
+            let entry_timeout = op.config().negative_timeout;
+            entry = EntryParam { attr_timeout: 0.0, entry_timeout, ..op.new_entry(no_stat()) };
+        }
         Err(errno) => return Err(errno),
-    };
+    }
     drop(path);
     op.reply_entry(&entry);
     Ok(())
@@ -72,8 +71,9 @@ fn make(
     // SAFETY: the session's string.
     let name = unsafe { text(name) }.to_bytes();
     let path = op.nodes().lock(Target::child(parent, name))?;
-    make(path.as_c_str().as_ptr())?;
-    let entry = op.look_up(&path, ptr::null_mut())?;
+    make(path.as_ptr())?;
+    let mut entry = op.new_entry(no_stat());
+    op.look_up(&path, ptr::null_mut(), &mut entry)?;
     drop(path);
     op.reply_entry(&entry);
     Ok(())
@@ -102,18 +102,20 @@ fn make_file(op: &Op<'_>, parent: u64, name: *const c_char, mode: mode_t) -> Res
     // SAFETY: the session's string.
     let name = unsafe { text(name) }.to_bytes();
     let path = op.nodes().lock(Target::child(parent, name))?;
-    let at = path.as_c_str().as_ptr();
+    let at = path.as_ptr();
     let mut fi = FileInfo { flags: O_CREAT | O_EXCL | O_WRONLY, ..FileInfo::default() };
     // SAFETY: the path and `fi` live as long as the calls.
     match op.call(|layer| unsafe { layer.create(at, mode, &mut fi) }) {
         Err(Errno(ENOSYS)) => return Ok(false),
         created => created?,
     };
-    let entry = op.look_up(&path, &mut fi);
+    let mut entry = op.new_entry(no_stat());
+    let found = op.look_up(&path, &mut fi, &mut entry);
     // SAFETY: as above.
     unsafe { op.fuse.layer().release(at, &mut fi) };
     drop(path);
-    op.reply_entry(&entry?);
+    found?;
+    op.reply_entry(&entry);
     Ok(true)
 }
 
@@ -143,7 +145,7 @@ pub unsafe fn unlink(op: &Op<'_>, parent: u64, name: *const c_char) -> Result<()
     if op.is_to_be_hidden(&path) {
         op.hide(&path)?;
     } else {
-        let at = path.as_c_str().as_ptr();
+        let at = path.as_ptr();
         // SAFETY: the path lives as long as the call.
         op.call(|layer| unsafe { layer.unlink(at) })?;
         path.removed();
@@ -157,7 +159,7 @@ pub unsafe fn rmdir(op: &Op<'_>, parent: u64, name: *const c_char) -> Result<()>
     // SAFETY: the session's string.
     let name = unsafe { text(name) }.to_bytes();
     let path = op.nodes().lock(Target::child(parent, name).exclusive())?;
-    let at = path.as_c_str().as_ptr();
+    let at = path.as_ptr();
     // SAFETY: the path lives as long as the call.
     op.call(|layer| unsafe { layer.rmdir(at) })?;
     path.removed();
@@ -182,7 +184,7 @@ pub unsafe fn rename(
     if !exchange && paths.first.id() != paths.second.id() && op.is_to_be_hidden(&paths.second) {
         op.hide(&paths.second)?;
     }
-    let (old, new) = (paths.first.as_c_str().as_ptr(), paths.second.as_c_str().as_ptr());
+    let (old, new) = (paths.first.as_ptr(), paths.second.as_ptr());
     // SAFETY: both paths live as long as the call.
     op.call(|layer| unsafe { layer.rename(old, new, flags) })?;
     if exchange {
@@ -199,10 +201,11 @@ pub unsafe fn link(op: &Op<'_>, ino: u64, parent: u64, name: *const c_char) -> R
     // SAFETY: the session's string.
     let name = unsafe { text(name) }.to_bytes();
     let paths = op.nodes().lock_two(Target::node(ino), Target::child(parent, name))?;
-    let (from, to) = (paths.first.as_c_str().as_ptr(), paths.second.as_c_str().as_ptr());
+    let (from, to) = (paths.first.as_ptr(), paths.second.as_ptr());
     // SAFETY: both paths live as long as the call.
     op.call(|layer| unsafe { layer.link(from, to) })?;
-    let entry = op.look_up(&paths.second, ptr::null_mut())?;
+    let mut entry = op.new_entry(no_stat());
+    op.look_up(&paths.second, ptr::null_mut(), &mut entry)?;
     drop(paths);
     op.reply_entry(&entry);
     Ok(())
@@ -218,25 +221,23 @@ pub unsafe fn create(
     // SAFETY: the session's string.
     let name = unsafe { text(name) }.to_bytes();
     let path = op.nodes().lock(Target::child(parent, name))?;
-    let at = path.as_c_str().as_ptr();
+    let at = path.as_ptr();
     // SAFETY: the path lives as long as the call, and so does `fi`.
     op.call(|layer| unsafe { layer.create(at, mode, fi) })?;
-    let entry = op.look_up(&path, fi).and_then(|entry| {
+    let mut entry = op.new_entry(no_stat());
+    let found = op.look_up(&path, fi, &mut entry).and_then(|()| {
         if entry.attr.st_mode & S_IFMT == S_IFREG {
-            return Ok(entry);
+            return Ok(());
         }
         op.nodes().forget(entry.ino, 1);
         Err(Errno(EIO))
     });
-    let entry = match entry {
-        Ok(entry) => entry,
-        Err(errno) => {
-            // SAFETY: as above.
-            unsafe { op.fuse.layer().release(at, fi) };
-            return Err(errno);
-        }
-    };
-    op.nodes().open(entry.ino)?;
+    if let Err(errno) = found {
+        // SAFETY: as above.
+        unsafe { op.fuse.layer().release(at, fi) };
+        return Err(errno);
+    }
+    path.open_found();
     drop(path);
     // SAFETY: as above.
     let file = unsafe {

@@ -2,11 +2,16 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`nodes`] | inode numbers, names, counts: the table |
+//! | [`nodes`] | inode numbers and references: where nodes come from and go |
+//! | `counts` | what counts for a node: lookups, opens, being remembered |
+//! | `names` | what names lead to, and how they change |
 //! | [`paths`] | a path for an operation, and what it does to names |
-//! | [`locks`] | the locks of a path, and the queue of those who wait |
+//! | `text` | the text of a path |
+//! | `locks` | how a path is locked and let go |
+//! | `walks` | why most operations need not lock what is above |
+//! | `queue` | those who wait for a path |
 //! | [`posix`] | the POSIX locks recorded for a file |
-//! | [`slab`], [`table`] | where nodes are, and how they are found |
+//! | [`slab`], `hold`, `short`, `table` | a node and its parts, and how nodes are found |
 //!
 //! # What an operation can rely on
 //! * A [`Path`] is true until it is dropped: as long as it lives, no component
@@ -24,7 +29,7 @@
 //!   if it does get one, the later change wins and the node loses its name.
 //!
 //! # Life of a node
-//! A node lives while it has references ([`slab::Node::refs`]): one for all of
+//! A node lives while it has references (counted in [`slab::Node::hold`]): one for all of
 //! the kernel's lookups together, one for each child, each open, each running
 //! operation, each place in the queue, and one while it is remembered. A node
 //! that is removed or replaced loses its name but not its place: it keeps the
@@ -34,9 +39,12 @@
 //!
 //! # Locks
 //! In the order in which a thread may take them:
-//! 1. **path locks**: a lock word in each node, never waited for inside the
-//!    word: an operation takes all that it needs, or nothing. The root has none,
-//!    for it has no name;
+//! 1. **path locks**: in a word of each node, never waited for inside the
+//!    word: an operation takes all that it needs, or nothing. It needs those of its
+//!    last component and of its base, and either those of all directories above or a
+//!    *walk*, which says that it relies on them: who wants to move a directory
+//!    locks them in its place first (`walks`). The root has none, for it has no
+//!    name;
 //! 2. **the queue**: a mutex, taken only by those who could not get their locks
 //!    at once, and by those who let go what such a one wants. Nobody blocks
 //!    while he has it;
@@ -57,6 +65,11 @@
 //! node keeps its parent, and a child is a reference to it.
 //! Therefore locks are let go from the root down.
 //!
+//! A walk is as good as locks: nobody holds a directory that has nodes below it
+//! alone while there is a walk that is not stopped. Who takes a directory alone
+//! sees in the same word whether it has nodes below it; if it gets its first one
+//! while it is held, whoever makes that one stops the walks.
+//!
 //! **No deadlock.** Nobody waits while he holds a path lock, so holders always
 //! come to an end. Who waits only wishes; wishes bind those who came later.
 //! The oldest waiter is bound by holders alone.
@@ -75,12 +88,19 @@
 //! the last.
 #![deny(unsafe_code)]
 
-pub mod locks;
+mod counts;
+mod hold;
+mod locks;
+mod names;
 pub mod nodes;
 pub mod paths;
 pub mod posix;
+mod queue;
+mod short;
 pub mod slab;
-pub mod table;
+mod table;
+mod text;
+mod walks;
 
 pub use nodes::{Counts, Entry, Nodes, Pin, Remember, ROOT_ID};
 pub use paths::{Hold, Path, PathPair, Target};

@@ -1,12 +1,12 @@
 //! Paths for operations, and what operations do to names. See the
 //! [contract](super).
 
-use super::locks::{Aim, Both, Chain};
-use super::nodes::{Entry, Nodes, Pin};
+use super::locks::{Aim, Chain, Order, Stop};
+use super::nodes::{Entry, Nodes};
 use super::slab::{Slot, HIDDEN, NONE, ROOT};
 use super::NodeError;
-use std::borrow::Cow;
-use std::ffi::CString;
+use std::cell::Cell;
+use std::ffi::{c_char, CStr, CString};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// How the last component of a path is held. Everything above it is shared.
@@ -37,6 +37,10 @@ impl<'a> Target<'a> {
         Target { node, name: None, hold: Hold::Shared }
     }
 
+    fn aim(&self, base: Slot) -> Aim<'a> {
+        Aim { base, name: self.name, hold: self.hold }
+    }
+
     /// A name in a directory, free.
     pub fn child(node: u64, name: &'a [u8]) -> Target<'a> {
         Target { node, name: Some(name), hold: Hold::Free }
@@ -55,12 +59,13 @@ impl<'a> Target<'a> {
 
 /// A locked path: valid until this is dropped.
 pub struct Path<'a> {
-    base: Pin<'a>,
-    name: Option<Cow<'a, [u8]>>,
-    /// `None` only while it is being dropped.
-    chain: Option<Chain>,
+    /// With a reference.
+    base: Slot,
+    name: Option<&'a [u8]>,
+    chain: Chain,
+    /// The node that was looked up last.
+    found: Cell<Slot>,
     nodes: &'a Nodes,
-    text: CString,
 }
 
 /// Two paths that were locked together.
@@ -74,9 +79,17 @@ pub struct PathPair<'a> {
 impl Nodes {
     /// Locks a path. Waits for operations that hold part of it otherwise.
     pub fn lock<'a>(&'a self, target: Target<'a>) -> Result<Path<'a>, NodeError> {
-        let (base, aim) = self.aim(target)?;
-        let (chain, _) = self.acquire((aim.clone(), None))?;
-        Ok(self.path(base, aim, chain))
+        let mut path = self.begin(target)?;
+        let aim = target.aim(path.base);
+        match self.climb(&aim, Order::Arriving, None, &mut path.chain) {
+            Ok(()) => {}
+            Err(Stop::Failed(error)) => return Err(error),
+            Err(_) => {
+                self.let_go(std::mem::take(&mut path.chain), None);
+                path.chain = self.acquire((aim, None))?.0;
+            }
+        }
+        Ok(path)
     }
 
     /// The same for operations that can do without: `None` if the node, or a
@@ -96,48 +109,52 @@ impl Nodes {
         first: Target<'a>,
         second: Target<'a>,
     ) -> Result<PathPair<'a>, NodeError> {
-        let (base, aim) = self.aim(first)?;
-        let (base2, aim2) = self.aim(second)?;
-        let chains: Both<Chain> = self.acquire((aim.clone(), Some(aim2.clone())))?;
-        let (chain, Some(chain2)) = chains else { unreachable!("two aims, two chains") };
-        let first = self.path(base, aim, chain);
-        Ok(PathPair { first, second: self.path(base2, aim2, chain2) })
+        let (mut one, mut two) = (self.begin(first)?, self.begin(second)?);
+        let (aim, aim2) = (first.aim(one.base), second.aim(two.base));
+        let climbed = self
+            .climb(&aim, Order::Arriving, None, &mut one.chain)
+            .and_then(|()| self.climb(&aim2, Order::Arriving, Some(&one.chain), &mut two.chain));
+        match climbed {
+            Ok(()) => {}
+            Err(Stop::Failed(error)) => return Err(error),
+            Err(_) => {
+                self.let_go(std::mem::take(&mut two.chain), None);
+                self.let_go(std::mem::take(&mut one.chain), None);
+                let (chain, chain2) = self.acquire((aim, Some(aim2)))?;
+                (one.chain, two.chain) = (chain, chain2.expect("two aims, two chains"));
+            }
+        }
+        Ok(PathPair { first: one, second: two })
     }
 
-    fn aim<'a>(&'a self, target: Target<'a>) -> Result<(Pin<'a>, Aim<'a>), NodeError> {
-        let base = self.pin(target.node)?;
-        let aim =
-            Aim { base: base.slot(), name: target.name.map(Cow::Borrowed), hold: target.hold };
-        Ok((base, aim))
-    }
-
-    fn path<'a>(&'a self, base: Pin<'a>, aim: Aim<'a>, chain: Chain) -> Path<'a> {
-        let mut text = Vec::with_capacity(64);
-        for &slot in chain.held.iter().rev().filter(|&&slot| slot != chain.child) {
-            text.push(b'/');
-            self.slab.node(slot).append_name(&mut text);
-        }
-        if let Some(name) = &aim.name {
-            text.push(b'/');
-            text.extend_from_slice(name);
-        }
-        if text.is_empty() {
-            text.push(b'/');
-        }
-        let text = CString::new(text).expect("names from C strings have no NUL");
-        Path { base, name: aim.name, chain: Some(chain), nodes: self, text }
+    /// A path of which at most the base is locked.
+    fn begin<'a>(&'a self, target: Target<'a>) -> Result<Path<'a>, NodeError> {
+        let share = target.name.is_some() || target.hold != Hold::Exclusive;
+        let (base, shared) = self.refer_to(target.node, share)?;
+        Ok(Path {
+            base,
+            name: target.name,
+            chain: Chain::new(base, shared),
+            found: Cell::new(NONE),
+            nodes: self,
+        })
     }
 }
 
 impl<'a> Path<'a> {
     /// The path, from the root of the file system: `/`, `/dir/name`.
-    pub fn as_c_str(&self) -> &std::ffi::CStr {
-        &self.text
+    pub fn as_c_str(&self) -> &CStr {
+        self.chain.text.as_c_str()
+    }
+
+    /// The same for C: valid until this is dropped.
+    pub fn as_ptr(&self) -> *const c_char {
+        self.chain.text.as_ptr()
     }
 
     /// The path of another name in the directory of this one's last component.
     pub fn sibling(&self, name: &[u8]) -> CString {
-        let text = self.text.as_bytes();
+        let text = self.as_c_str().to_bytes();
         let directory = text.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
         let mut path = text[..=directory].to_vec();
         path.extend_from_slice(name);
@@ -146,17 +163,17 @@ impl<'a> Path<'a> {
 
     /// The node of the last component: of a name, only if it is held.
     pub fn id(&self) -> Option<u64> {
-        self.last().map(|slot| self.nodes.entry(slot).id)
+        self.last().map(|slot| self.nodes.id(slot))
     }
 
     /// The directory of the last component (the root's: the root).
     pub fn parent_id(&self) -> u64 {
-        self.nodes.entry(self.directory().0).id
+        self.nodes.id(self.directory().0)
     }
 
     /// How often the last component's file is open; 0 if it is not held.
     pub fn open_count(&self) -> u32 {
-        self.last().map_or(0, |slot| self.nodes.slab.node(slot).open_count.load(Relaxed))
+        self.last().map_or(0, |slot| self.nodes.slab.account(slot).open_count.load(Relaxed))
     }
 
     /// Whether the last component has a hidden name; false if it is not held.
@@ -167,19 +184,37 @@ impl<'a> Path<'a> {
     /// The node of the name, made if there is none; looked up once more. Only
     /// for a path with a name.
     pub fn lookup(&self) -> Entry {
-        let name = self.name.as_ref().expect("a name was asked for");
-        self.nodes.lookup_in(self.base.slot(), name)
+        let name = self.name.expect("a name was asked for");
+        let slot = self.nodes.lookup_in(self.base, name);
+        self.found.set(slot);
+        self.nodes.entry(slot)
+    }
+
+    /// Counts an open of the node that was looked up, which the kernel has not been
+    /// told of yet.
+    pub fn open_found(&self) {
+        self.nodes.count_open(self.found.get());
+    }
+
+    /// Counts an open of the node; as [`Nodes::open`]. Only for a path without a name.
+    pub fn open(&self) {
+        self.nodes.count_open(self.base);
+    }
+
+    /// Takes an open back; as [`Nodes::release`]. Only for a path without a name.
+    pub fn release(&self) -> bool {
+        // Whoever hides it holds it alone.
+        self.nodes.count_release(self.base) && self.is_hidden()
     }
 
     /// After the file system has removed the last component, held exclusively:
     /// its name leaves the table.
     pub fn removed(&self) {
-        if let Some(slot) = self.exclusive() {
-            self.nodes.unname_node(slot);
-        }
-        if let Some(name) = &self.name {
+        match (self.exclusive(), self.name) {
+            (Some(slot), _) => self.nodes.unname_node(slot),
             // It may have got a node since it was locked.
-            self.nodes.unname(self.base.slot(), name);
+            (None, Some(name)) => self.nodes.unname(self.base, name),
+            (None, None) => {}
         }
     }
 
@@ -194,13 +229,9 @@ impl<'a> Path<'a> {
         hidden
     }
 
-    fn chain(&self) -> &Chain {
-        self.chain.as_ref().expect("present until it is dropped")
-    }
-
     fn last(&self) -> Option<Slot> {
-        match (&self.name, self.chain().child) {
-            (None, _) => Some(self.base.slot()),
+        match (self.name, self.chain.child) {
+            (None, _) => Some(self.base),
             (Some(_), NONE) => None,
             (Some(_), child) => Some(child),
         }
@@ -208,24 +239,22 @@ impl<'a> Path<'a> {
 
     /// The last component's node if it is held for us alone.
     fn exclusive(&self) -> Option<Slot> {
-        self.last().filter(|&slot| self.chain().exclusive && self.chain().held[0] == slot)
+        self.last().filter(|&slot| self.chain.held_alone() == Some(slot))
     }
 
     /// Where the last component is, and whether that is by name.
     fn directory(&self) -> (Slot, bool) {
         match self.name {
-            Some(_) => (self.base.slot(), true),
-            None if self.base.slot() == ROOT => (ROOT, false),
-            None => (self.nodes.slab.node(self.base.slot()).parent.load(Relaxed), false),
+            Some(_) => (self.base, true),
+            None if self.base == ROOT => (ROOT, false),
+            None => (self.nodes.slab.node(self.base).parent.load(Relaxed), false),
         }
     }
 }
 
 impl Drop for Path<'_> {
     fn drop(&mut self) {
-        if let Some(chain) = self.chain.take() {
-            self.nodes.let_go(chain);
-        }
+        self.nodes.let_go(std::mem::take(&mut self.chain), Some(self.base));
     }
 }
 
@@ -235,21 +264,23 @@ impl PathPair<'_> {
     /// and what had it loses it.
     pub fn renamed(&self) {
         let (from, to) = (&self.first, &self.second);
-        let (Some(old), Some(new)) = (&from.name, &to.name) else {
+        let (Some(old), Some(new)) = (from.name, to.name) else {
             unreachable!("names are renamed")
         };
         let nodes = from.nodes;
-        if from.base.slot() == to.base.slot() && old == new {
+        if from.base == to.base && old == new {
             return;
         }
         match from.exclusive() {
             Some(slot) => {
-                nodes.rename_node(slot, to.base.slot(), new, false);
+                nodes.rename_node(slot, to.base, new, false);
             }
-            None => nodes.unname(to.base.slot(), new),
+            // It may have got a node since it was locked.
+            None => {
+                nodes.unname(to.base, new);
+                nodes.unname(from.base, old);
+            }
         }
-        // It may have got a node since it was locked.
-        nodes.unname(from.base.slot(), old);
     }
 
     /// After the file system has exchanged the two (RENAME_EXCHANGE), both held
@@ -266,8 +297,8 @@ impl PathPair<'_> {
     }
 
     fn only(to: &Path<'_>, slot: Slot) {
-        if let Some(name) = &to.name {
-            to.nodes.rename_node(slot, to.base.slot(), name, false);
+        if let Some(name) = to.name {
+            to.nodes.rename_node(slot, to.base, name, false);
         }
     }
 }

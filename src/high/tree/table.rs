@@ -2,14 +2,31 @@
 //!
 //! It knows nothing but 32-bit hashes and slots of the [slab](super::slab): the
 //! links live in the nodes, and whoever searches compares. It grows by linear
-//! hashing: an insertion splits at most one bucket and a removal joins at most
-//! two, so no operation ever pays for a rehash. Buckets come in segments that
-//! never move. A table has no lock of its own; its owner has.
+//! hashing: an insertion splits at most two buckets and a removal joins at most
+//! four pairs, so no operation ever pays for a rehash. Buckets come in segments
+//! that never move, and stay until the table is dropped.
+//!
+//! A table has no lock of its own; its owner has, and takes it for everything but
+//! [`Table::guess`]. All fields are atomics for that one's sake.
 
 use super::slab::{Slot, NONE};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicUsize};
+use std::sync::OnceLock;
+use zerocopy::FromZeros;
 
-/// Buckets of one segment; also the least number of buckets.
-const SEGMENT: usize = 128;
+/// Buckets of the first segment; each further one has twice as many as the one
+/// before.
+const FIRST: usize = 128;
+/// Enough for 2^30 entries.
+const SEGMENTS: usize = 24;
+
+/// Buckets per entry, at least: few searches come by an entry they do not want,
+/// which most likely is in no cache.
+const LOAD: usize = 2;
+
+/// How far a guess goes.
+const GUESSES: usize = 16;
 
 /// Where the table finds an entry's link and hash.
 pub trait Links {
@@ -23,36 +40,56 @@ pub trait Links {
 
 /// The buckets.
 pub struct Table {
-    segments: Vec<Box<[Slot]>>,
-    buckets: usize,
-    entries: usize,
+    segments: [OnceLock<Box<[AtomicU32]>>; SEGMENTS],
+    buckets: AtomicUsize,
+    entries: AtomicUsize,
 }
 
 impl Default for Table {
     fn default() -> Table {
-        Table { segments: vec![Box::from([NONE; SEGMENT])], buckets: SEGMENT, entries: 0 }
+        let table = Table {
+            segments: Default::default(),
+            buckets: AtomicUsize::new(FIRST),
+            entries: AtomicUsize::new(0),
+        };
+        table.require(0);
+        table
+    }
+}
+
+/// Which segment a bucket is in, and where in it.
+fn place(bucket: usize) -> (usize, usize) {
+    let at = bucket + FIRST;
+    let number = (at.ilog2() - FIRST.ilog2()) as usize;
+    (number, at - (FIRST << number))
+}
+
+/// The bucket of `hash` among so many.
+fn bucket(hash: u32, buckets: usize) -> usize {
+    let span = buckets.next_power_of_two();
+    let bucket = hash as usize & (span - 1);
+    if bucket < buckets {
+        bucket
+    } else {
+        bucket - span / 2
     }
 }
 
 impl Table {
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.entries
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.entries == 0
+        self.entries.load(Relaxed)
     }
 
     /// The first entry with `hash` that `wanted` accepts.
+    #[inline]
     pub fn find(
         &self,
         links: &impl Links,
         hash: u32,
         mut wanted: impl FnMut(Slot) -> bool,
     ) -> Option<Slot> {
-        let mut at = self.head(self.bucket(hash));
+        let mut at = self.head_of(hash).load(Relaxed);
         while at != NONE {
             if links.hash(at) == hash && wanted(at) {
                 return Some(at);
@@ -62,21 +99,38 @@ impl Table {
         None
     }
 
+    /// An entry with `hash`, for somebody without the lock: it may have gone, or
+    /// become another, and that there is none does not mean a thing.
+    #[inline]
+    pub fn guess(&self, links: &impl Links, hash: u32) -> Option<Slot> {
+        let mut at = self.head_of(hash).load(Acquire);
+        for _ in 0..GUESSES {
+            if at == NONE || links.hash(at) == hash {
+                break;
+            }
+            at = links.next(at);
+        }
+        (at != NONE).then_some(at)
+    }
+
     /// Adds `slot`, whose hash is set.
-    pub fn insert(&mut self, links: &impl Links, slot: Slot) {
+    pub fn insert(&self, links: &impl Links, slot: Slot) {
         self.push(links, slot);
-        self.entries += 1;
-        if self.entries > self.buckets {
-            self.split(links);
+        let entries = self.len() + 1;
+        self.entries.store(entries, Relaxed);
+        for _ in 0..LOAD {
+            if entries * LOAD > self.buckets() {
+                self.split(links);
+            }
         }
     }
 
     /// Takes `slot` out; whether it was there.
-    pub fn remove(&mut self, links: &impl Links, slot: Slot) -> bool {
-        let bucket = self.bucket(links.hash(slot));
-        let mut at = self.head(bucket);
+    pub fn remove(&self, links: &impl Links, slot: Slot) -> bool {
+        let head = self.head_of(links.hash(slot));
+        let mut at = head.load(Relaxed);
         if at == slot {
-            *self.head_mut(bucket) = links.next(slot);
+            head.store(links.next(slot), Relaxed);
         } else {
             while at != NONE && links.next(at) != slot {
                 at = links.next(at);
@@ -86,9 +140,10 @@ impl Table {
             }
             links.set_next(at, links.next(slot));
         }
-        self.entries -= 1;
-        for _ in 0..2 {
-            if self.entries * 2 < self.buckets && self.buckets > SEGMENT {
+        let entries = self.len() - 1;
+        self.entries.store(entries, Relaxed);
+        for _ in 0..LOAD * 2 {
+            if entries * LOAD * 2 < self.buckets() && self.buckets() > FIRST {
                 self.join(links);
             }
         }
@@ -97,8 +152,8 @@ impl Table {
 
     /// Calls `visit` with every entry.
     pub fn for_each(&self, links: &impl Links, mut visit: impl FnMut(Slot)) {
-        for bucket in 0..self.buckets {
-            let mut at = self.head(bucket);
+        for bucket in 0..self.buckets() {
+            let mut at = self.head(bucket).load(Relaxed);
             while at != NONE {
                 visit(at);
                 at = links.next(at);
@@ -106,30 +161,37 @@ impl Table {
         }
     }
 
-    fn bucket(&self, hash: u32) -> usize {
-        let span = self.buckets.next_power_of_two();
-        let bucket = hash as usize & (span - 1);
-        if bucket < self.buckets {
-            bucket
-        } else {
-            bucket - span / 2
-        }
+    fn buckets(&self) -> usize {
+        self.buckets.load(Acquire)
     }
 
-    fn head(&self, bucket: usize) -> Slot {
-        self.segments[bucket / SEGMENT][bucket % SEGMENT]
+    /// Makes the segment that `bucket` is in.
+    fn require(&self, bucket: usize) {
+        let (number, _) = place(bucket);
+        self.segments[number].get_or_init(|| {
+            <[AtomicU32]>::new_box_zeroed_with_elems(FIRST << number)
+                .expect("the table of nodes needs memory")
+        });
     }
 
-    fn head_mut(&mut self, bucket: usize) -> &mut Slot {
-        &mut self.segments[bucket / SEGMENT][bucket % SEGMENT]
+    #[inline]
+    fn head(&self, bucket: usize) -> &AtomicU32 {
+        let (number, at) = place(bucket);
+        &self.segments[number].get().expect("buckets have segments")[at]
     }
 
-    fn push(&mut self, links: &impl Links, slot: Slot) {
-        let head = self.head_mut(self.bucket(links.hash(slot)));
-        links.set_next(slot, std::mem::replace(head, slot));
+    #[inline]
+    fn head_of(&self, hash: u32) -> &AtomicU32 {
+        self.head(bucket(hash, self.buckets()))
     }
 
-    fn push_all(&mut self, links: &impl Links, mut chain: Slot) {
+    fn push(&self, links: &impl Links, slot: Slot) {
+        let head = self.head_of(links.hash(slot));
+        links.set_next(slot, head.load(Relaxed));
+        head.store(slot, Release);
+    }
+
+    fn push_all(&self, links: &impl Links, mut chain: Slot) {
         while chain != NONE {
             let next = links.next(chain);
             self.push(links, chain);
@@ -138,25 +200,23 @@ impl Table {
     }
 
     /// One more bucket, with what its elder sibling held for it.
-    fn split(&mut self, links: &impl Links) {
-        if self.buckets == self.segments.len() * SEGMENT {
-            self.segments.push(Box::from([NONE; SEGMENT]));
-        }
-        self.buckets += 1;
-        let young = self.buckets - 1;
-        let elder = young - self.buckets.next_power_of_two() / 2;
-        let chain = std::mem::replace(self.head_mut(elder), NONE);
+    fn split(&self, links: &impl Links) {
+        let young = self.buckets();
+        self.require(young);
+        self.buckets.store(young + 1, Release);
+        let elder = self.head(young - (young + 1).next_power_of_two() / 2);
+        let chain = elder.load(Relaxed);
+        elder.store(NONE, Relaxed);
         self.push_all(links, chain);
     }
 
     /// One bucket less; its entries go to its elder sibling.
-    fn join(&mut self, links: &impl Links) {
-        let chain = std::mem::replace(self.head_mut(self.buckets - 1), NONE);
-        self.buckets -= 1;
-        // One empty segment stays, so that a table on the edge allocates nothing.
-        if self.buckets + 2 * SEGMENT <= self.segments.len() * SEGMENT {
-            self.segments.pop();
-        }
+    fn join(&self, links: &impl Links) {
+        let last = self.buckets() - 1;
+        let head = self.head(last);
+        let chain = head.load(Relaxed);
+        head.store(NONE, Relaxed);
+        self.buckets.store(last, Release);
         self.push_all(links, chain);
     }
 }
