@@ -1161,7 +1161,8 @@ bool fuse_req_is_uring(fuse_req_t req);
 int fuse_req_get_payload(fuse_req_t req, char **payload, size_t *payload_sz,
 			 void **mr);
 
-/** Prints, on standard output, the version of the kernel's protocol that the library knows. */
+/** Prints, on standard output, the version of the kernel's protocol that the library knows,
+ *  and lets `fusermount3`, if there is one, print its own. */
 void fuse_lowlevel_version(void);
 
 /** Prints, on standard output, the options that fuse_session_new() takes. */

@@ -6,6 +6,7 @@ use crate::abi::kernel::{KERNEL_MINOR_VERSION, KERNEL_VERSION};
 use crate::abi::public::{layout, CmdlineOpts, Layout, LoopConfig};
 use crate::errno::{Errno, Result};
 use crate::log_error;
+use crate::mount;
 use crate::opt::{self, template, Kind, Matched, Receiver, Template, Verdict};
 use crate::sys::process;
 use std::ffi::{c_char, CStr, CString};
@@ -189,9 +190,13 @@ pub fn library_version() -> CString {
     CString::new(name).unwrap_or_default()
 }
 
-/// The text of `fuse_lowlevel_version`.
-pub fn lowlevel_version() -> CString {
+/// `fuse_lowlevel_version`: the kernel's protocol, and the program that mounts for
+/// users.
+pub fn print_lowlevel_version() {
     let text =
         format!("using FUSE kernel interface version {KERNEL_VERSION}.{KERNEL_MINOR_VERSION}\n");
-    CString::new(text).unwrap_or_default() // no NUL in it
+    process::print(&CString::new(text).unwrap_or_default()); // no NUL in it
+                                                             // That program writes to the descriptor, past what the C library has buffered.
+    process::flush();
+    mount::print_version();
 }

@@ -168,6 +168,9 @@ fn mounting_nowhere() {
             assert_eq!(ffi::session::fuse_session_mount(session, null()), -1);
         });
         assert!(log.contains("without a mount point"), "{log:?}");
+        let (served, log) = logged(|| ffi::session::fuse_session_loop(session));
+        assert_eq!(served, -libc::EBADF);
+        assert!(log.contains("not mounted"), "{log:?}");
         // Nothing is mounted: both do nothing, also again.
         ffi::session::fuse_session_unmount(session);
         ffi::session::fuse_session_unmount(session);

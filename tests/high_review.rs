@@ -205,7 +205,7 @@ fn calls_until_the_end(fs: &Mount) -> Vec<(String, String)> {
 
 /// Runs `gates_high` without a mount; what it said, whether it ended well, and
 /// its trace.
-fn run(args: &[&str], play: bool) -> (String, bool, String) {
+fn run(args: &[&str], play: Option<&str>) -> (String, bool, String) {
     let dir = tempfile::TempDir::with_prefix("ringfuse-end-").expect("a directory");
     let trace = dir.path().join("trace");
     let mut command = Command::new(built("gates_high"));
@@ -214,8 +214,8 @@ fn run(args: &[&str], play: bool) -> (String, bool, String) {
         .args(["-f", "-s", "-o", &format!("trace={}", trace.display())])
         .args(args)
         .stdin(Stdio::null());
-    if play {
-        command.env("PLAY", "1");
+    if let Some(play) = play {
+        command.env("PLAY", play);
     }
     with_library_under_test(&mut command);
     let output = command.output().expect("gates_high");
@@ -228,10 +228,25 @@ fn run(args: &[&str], play: bool) -> (String, bool, String) {
 #[test]
 fn nothing_comes_after_destroy() {
     for modules in [&[][..], &["-o", "modules=subdir,subdir=/below"]] {
-        let (said, well, trace) = run(modules, true);
+        let (said, well, trace) = run(modules, Some("1"));
         let answers = ["26 0", "1 0", "14 0", "10 0", "38 0"].map(|of| format!("answer {of}\n"));
         assert_eq!((said, well), (answers.concat() + "end\n", true));
         assert!(trace.contains("rename path="), "the file was not hidden:\n{trace}");
+        assert_eq!(trace.lines().last(), Some("destroy fi=none"), "{trace}");
+    }
+}
+
+/// A transport of the program's own begins again after DESTROY: the filesystem and
+/// its modules are gone, so nothing is served, and nobody crashes.
+#[test]
+fn init_after_destroy_serves_nothing() {
+    if stock() {
+        return skip("libfuse calls layers that it has freed");
+    }
+    for modules in [&[][..], &["-o", "modules=subdir,subdir=/below"]] {
+        let (said, well, trace) = run(modules, Some("again"));
+        let end = ["38 0", "26 0", "1 -5"].map(|of| format!("answer {of}\n")).concat() + "end\n";
+        assert!(well && said.ends_with(&end), "{said}");
         assert_eq!(trace.lines().last(), Some("destroy fi=none"), "{trace}");
     }
 }
@@ -240,7 +255,7 @@ fn nothing_comes_after_destroy() {
 /// which never began, does not.
 #[test]
 fn modules_end_when_there_is_no_filesystem() {
-    let (said, well, trace) = run(&["-o", "modules=ending,no_such_option"], false);
+    let (said, well, trace) = run(&["-o", "modules=ending,no_such_option"], None);
     assert_eq!((said.as_str(), well), ("", false));
     assert_eq!(trace, "module_destroy fi=none\n");
 }

@@ -53,5 +53,5 @@ pub extern "C" fn fuse_lowlevel_help() {
 /// Prints the version of the kernel's protocol to standard output.
 #[no_mangle]
 pub extern "C" fn fuse_lowlevel_version() {
-    process::print(&cmdline::lowlevel_version());
+    cmdline::print_lowlevel_version();
 }

@@ -148,7 +148,7 @@ fn run(
     cmdline::parse(args, &mut opts.0).map_err(|_| Failed::CommandLine)?;
     if opts.0.show_version != 0 {
         process::print(&cmdline::library_version());
-        process::print(&cmdline::lowlevel_version());
+        cmdline::print_lowlevel_version();
         return Ok(());
     }
     if opts.0.show_help != 0 {

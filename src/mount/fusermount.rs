@@ -97,6 +97,13 @@ pub(super) fn unmount(mountpoint: &CStr) -> Attempt<()> {
     }
 }
 
+/// Lets the program print its version to standard output, if there is one.
+pub(super) fn print_version() {
+    if let Ok(pid) = run(&[c"--version"], None, false) {
+        let _ = spawn::wait(pid);
+    }
+}
+
 /// Starts the program with `arguments`.
 fn run(arguments: &[&CStr], socket: Option<&UnixStream>, quiet: bool) -> Attempt<libc::pid_t> {
     let name = CString::new(PROGRAM).expect("a constant without NUL");

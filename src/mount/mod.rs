@@ -84,6 +84,11 @@ pub trait Early {
     fn mounted(&self, success: bool) -> bool;
 }
 
+/// Prints the version of the program that mounts for users.
+pub fn print_version() {
+    fusermount::print_version();
+}
+
 /// Mounts a filesystem with `options` at `mountpoint`, or takes the descriptor
 /// over that a mountpoint of the form `/dev/fd/N` names.
 pub fn mount(

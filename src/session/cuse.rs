@@ -173,7 +173,7 @@ pub fn parse(args: &mut ArgVec) -> Result<CmdlineOpts> {
 pub fn show(opts: &CmdlineOpts) -> bool {
     match (opts.show_help != 0, opts.show_version != 0) {
         (true, _) => process::print(HELP),
-        (_, true) => process::print(&cmdline::lowlevel_version()),
+        (_, true) => cmdline::print_lowlevel_version(),
         _ => return false,
     }
     true

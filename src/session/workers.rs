@@ -62,6 +62,9 @@ impl Drop for Looping<'_> {
 /// Serves one request at a time on the calling thread. Returns 0, the number of
 /// the signal that ended it, or a negative errno.
 pub fn run_serial(session: &Arc<Session>) -> i32 {
+    if let Err(errno) = check_mounted(session) {
+        return errno.to_c();
+    }
     let _looping = Looping::start(session, LoopShape::Serial);
     if let Some(engine) = session.engine().filter(|engine| !engine.is_serial()) {
         // INIT came in a loop with threads, and the rings are theirs. They go on,
@@ -73,6 +76,17 @@ pub fn run_serial(session: &Arc<Session>) -> i32 {
         session.fail(errno);
     }
     ended(session)
+}
+
+/// There is nothing to serve before the mount, and after the unmount.
+fn check_mounted(session: &Session) -> Result<()> {
+    if session.fd() < 0 && session.custom_io().is_none() && !session.exited() {
+        crate::log_error!(
+            "fuse: nothing to serve: the session is not mounted (fuse_session_mount)"
+        );
+        return Err(Errno(libc::EBADF));
+    }
+    Ok(())
 }
 
 /// What a loop returns; and what it leaves behind for the next one.
@@ -113,6 +127,9 @@ fn serial(session: &Arc<Session>) -> Result<()> {
 
 /// Serves with several threads; returns as [`run_serial`].
 pub fn run_threads(session: &Arc<Session>, threads: Threads) -> i32 {
+    if let Err(errno) = check_mounted(session) {
+        return errno.to_c();
+    }
     if threads.max <= 1 {
         return run_serial(session);
     }

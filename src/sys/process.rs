@@ -116,6 +116,12 @@ pub fn print(text: &CStr) {
     unsafe { libc::printf(c"%s".as_ptr(), text.as_ptr()) };
 }
 
+/// Writes what the C library has buffered.
+pub fn flush() {
+    // SAFETY: NULL means all streams.
+    unsafe { libc::fflush(std::ptr::null_mut()) };
+}
+
 /// The path without links and dots, as a malloc'ed string that the caller frees.
 pub fn realpath(path: &CStr) -> Result<*mut c_char> {
     // SAFETY: a C string; NULL asks for memory.

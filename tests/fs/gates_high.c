@@ -15,7 +15,8 @@
  * It has a module, "ending".
  *
  * With PLAY=1 in the environment it mounts nothing: it plays the kernel itself,
- * which ends the connection (DESTROY) while a removed file is open.
+ * which ends the connection (DESTROY) while a removed file is open. With
+ * PLAY=again it begins it once more then.
  */
 #include "serve.h"
 
@@ -388,6 +389,10 @@ static void *kernel(void *data)
 	ask(FUSE_OPEN, node, &open_in, sizeof(open_in));
 	ask(FUSE_UNLINK, 1, "file", 5);
 	ask(FUSE_DESTROY, 0, NULL, 0);
+	if (strcmp(getenv("PLAY"), "again") == 0) {
+		ask(FUSE_INIT, 0, &init, sizeof(init));
+		ask(FUSE_LOOKUP, 1, "file", 5);
+	}
 	close(kernel_end);
 	return data;
 }

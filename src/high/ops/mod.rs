@@ -62,6 +62,11 @@ unsafe fn run(req: Req, operation: impl FnOnce(&Op<'_>) -> Result<()>) {
     // SAFETY: the session calls with a request that has not been answered, and
     // its userdata is the filesystem (see `Fuse::new`).
     let (req, fuse) = unsafe { (&*req, &*(*req).session().userdata().cast::<Fuse>()) };
+    if fuse.has_ended() {
+        // Only a transport of the program's own asks after DESTROY.
+        let _ = reply::error(req, libc::EIO);
+        return;
+    }
     let op = Op { fuse, req, _context: Operation::begin(fuse, req) };
     if let Err(Errno(errno)) = operation(&op) {
         let _ = reply::error(req, errno);

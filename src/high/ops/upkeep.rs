@@ -19,6 +19,10 @@ use std::time::{Duration, Instant};
 pub unsafe extern "C" fn init(userdata: *mut c_void, connection: *mut ConnInfo) {
     // SAFETY: called by the session; its userdata is the filesystem.
     let (fuse, conn) = unsafe { (&*userdata.cast::<Fuse>(), &mut *connection) };
+    if fuse.has_ended() {
+        crate::log_error!("fuse: INIT after DESTROY: the filesystem has ended, nothing is served");
+        return;
+    }
     let ops = fuse.layer().ops();
     let _operation = Operation::of_the_library(fuse);
     conn::set_feature(conn, cap::EXPORT_SUPPORT);
