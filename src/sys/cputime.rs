@@ -2,8 +2,9 @@
 //!
 //! The process's clock counts what its ended threads have used, and a thread
 //! cannot live without using any. So the process's time less that of the living
-//! threads grows by every thread that ends, unless the machine's clock stood still
-//! meanwhile, as it may in an emulator.
+//! threads grows by every thread that ends. But by less than the thread had used,
+//! as the kernel may not count the last stretch: of a short thread there may be less
+//! left than the readings can tell, and then it takes another one.
 
 use super::thread::{self, gettid};
 
