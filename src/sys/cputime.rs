@@ -2,9 +2,8 @@
 //!
 //! The process's clock counts what its ended threads have used, and a thread
 //! cannot live without using any. So the process's time less that of the living
-//! threads grows by every thread that ends. But by less than the thread had used,
-//! as the kernel may not count the last stretch: of a short thread there may be less
-//! left than the readings can tell, and then it takes another one.
+//! threads grows by every thread that ends. (Seen on emulated CPUs: their clock may
+//! stand still while a short thread lives. Then it takes another thread.)
 
 use super::thread::{self, gettid};
 
