@@ -155,10 +155,16 @@ each_transport! {
             });
         }
         // The first one may be what tells the library that there are such things.
-        reader(&fs, cpus()[0], "mask_thread", 0).join().unwrap();
-        thread::sleep(Duration::from_secs(1));
+        client::eventually("handlers to be let go", || {
+            reader(&fs, cpus()[0], "mask_thread", 0).join().unwrap();
+            bound_handlers(fs.pid) == 0
+        });
         check_masks(&fs);
         assert_eq!(bound_handlers(fs.pid), 0);
+        if on == Transport::Ring {
+            let log = fs.log();
+            assert!(log.contains("not bound to their CPUs: the program has started a"), "{log}");
+        }
     }
 
     /// Handlers that are bound to their clients' CPUs yield to them while there
@@ -227,15 +233,20 @@ each_transport! {
                 }
             })
         };
+        // Asking is a small request: not while it may be known from outside.
         let handlers = || process::threads_named(fs.pid, "fuse-ring-");
-        client::eventually("handlers that roam", || handlers() > bound_handlers(fs.pid));
+        let mask = || reader(&fs, cpus()[0], "mask", 0).join().unwrap();
+        client::eventually("handlers that roam", || {
+            handlers() > bound_handlers(fs.pid) && mask() == cpus().len().to_string()
+        });
         over.store(true, Ordering::Relaxed);
         client.join().unwrap();
-        // Small requests bring them back.
+        // Small requests bring back who serves them. Idle threads stay where they
+        // are until they serve again.
         client::eventually("bound handlers", || {
             let file = opened(&fs, "fast");
-            pinned(cpus()[0], move || (0..2000).for_each(|i| drop(read(&file, i)))).join().unwrap();
-            handlers() == bound_handlers(fs.pid)
+            pinned(cpus()[0], move || (0..200).for_each(|i| drop(read(&file, i)))).join().unwrap();
+            mask() == "1"
         });
     }
 

@@ -2,7 +2,8 @@
 //!
 //! The process's clock counts what its ended threads have used, and a thread
 //! cannot live without using any. So the process's time less that of the living
-//! threads grows by every thread that ends.
+//! threads grows by every thread that ends. (Seen on emulated CPUs: their clock may
+//! stand still while a short thread lives. Then it takes another thread.)
 
 use super::thread::{self, gettid};
 
@@ -50,6 +51,10 @@ pub fn of_ended_threads() -> Option<Ended> {
 #[cfg(test)]
 mod tests {
     use super::of_ended_threads;
+    use crate::sys::thread::{foreign, spawn, turnover, SignalMask};
+    use std::process::Command;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use std::sync::Arc;
 
     #[test]
     fn a_thread_that_came_and_went_is_noticed() {
@@ -61,5 +66,53 @@ mod tests {
             std::thread::spawn(|| ()).join().unwrap();
         }
         assert!((0..100).any(|_| settled().low > before.high));
+    }
+
+    /// In a process without other tests, whose threads would be noticed.
+    #[test]
+    fn threads_of_the_library_are_not_noticed() {
+        const ALONE: &str = "RINGFUSE_TEST_ALONE";
+        if std::env::var_os(ALONE).is_none() {
+            let name = "sys::cputime::tests::threads_of_the_library_are_not_noticed";
+            let status = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", name, "--test-threads=1"])
+                .env(ALONE, "1")
+                .status();
+            assert!(status.unwrap().success());
+            return;
+        }
+        // Each lasts until there were two good pictures of what is left of the
+        // one before, so that these are compared.
+        let pictures = Arc::new(AtomicU64::new(0));
+        let over = Arc::new(AtomicBool::new(false));
+        let starter = {
+            let (pictures, over) = (pictures.clone(), over.clone());
+            let body = move || {
+                for _ in 0..500 {
+                    spawn(c"short", SignalMask::All, || ()).unwrap().join();
+                    let enough = pictures.load(Ordering::SeqCst) + 2;
+                    while pictures.load(Ordering::SeqCst) < enough {
+                        std::thread::yield_now();
+                    }
+                }
+                over.store(true, Ordering::SeqCst);
+            };
+            spawn(c"starter", SignalMask::All, body).unwrap()
+        };
+        let mut last = None;
+        while !over.load(Ordering::SeqCst) {
+            let Some(before) = turnover() else { continue };
+            let (Some(ended), threads) = (of_ended_threads(), foreign()) else { continue };
+            if turnover() != Some(before) {
+                continue;
+            }
+            let (same, high, known) = last.take().unwrap_or((0, 0, threads.clone()));
+            assert_eq!(threads, known);
+            assert!(before != same || ended.low <= high, "{ended:?}, but {high} before");
+            let high = if before == same { high.min(ended.high) } else { ended.high };
+            last = Some((before, high, known));
+            pictures.fetch_add(1, Ordering::SeqCst);
+        }
+        starter.join();
     }
 }

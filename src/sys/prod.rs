@@ -95,9 +95,22 @@ pub fn collect() {
     LEFT_OVER.lock().retain(|&pid| is_alive(pid));
 }
 
+/// How many have been waited for; locked while one is.
+static WAITED_FOR: Mutex<u64> = Mutex::new(0);
+
+/// Changes whenever a child of this kind is waited for, which the process's own
+/// counters of its children show as well. If it is the same before and after
+/// they are read, none was in between.
+pub fn waited_for() -> u64 {
+    *WAITED_FOR.lock()
+}
+
 fn is_alive(pid: i32) -> bool {
+    let mut waited_for = WAITED_FOR.lock();
     // SAFETY: no memory involved; __WALL as the child has no exit signal.
-    unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL | libc::WNOHANG) == 0 }
+    let ended = unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL | libc::WNOHANG) };
+    *waited_for += u64::from(ended == pid);
+    ended == 0
 }
 
 #[cfg(any(target_arch = "x86_64", target_arch = "x86", target_arch = "arm"))]

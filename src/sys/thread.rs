@@ -4,7 +4,6 @@ use crate::errno::{Errno, Result};
 use parking_lot::Mutex;
 use std::cell::Cell;
 use std::ffi::{c_void, CStr};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// gettid(2).
 pub fn gettid() -> i32 {
@@ -86,20 +85,51 @@ impl Thread {
 
 type Start = Box<dyn FnOnce() + Send>;
 
-/// The threads that [`spawn`] started and that have not ended.
-static OURS: Mutex<Vec<i32>> = Mutex::new(Vec::new());
-/// How many have begun and ended.
-static TURNOVER: AtomicU64 = AtomicU64::new(0);
+/// What is known of the threads that [`spawn`] starts.
+struct Ours {
+    /// On their way: they have not said their number yet.
+    coming: usize,
+    here: Vec<i32>,
+    /// They have said goodbye; the kernel may have them a while longer.
+    going: Vec<i32>,
+    /// How many have been started and have said goodbye.
+    turnover: u64,
+}
+
+static OURS: Mutex<Ours> =
+    Mutex::new(Ours { coming: 0, here: Vec::new(), going: Vec::new(), turnover: 0 });
+
+impl Ours {
+    /// Forgets those that the kernel has forgotten: their CPU time is the
+    /// process's now.
+    fn see_off(&mut self) {
+        self.going.retain(|&tid| exists(tid));
+    }
+}
+
+/// Whether the kernel still has thread `tid` of this process.
+fn exists(tid: i32) -> bool {
+    // SAFETY: no memory involved; signal 0 is none.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, 0) == 0 }
+}
 
 extern "C" fn start(argument: *mut c_void) -> *mut c_void {
     // SAFETY: `spawn` leaked exactly this box for us.
     let start = unsafe { Box::from_raw(argument.cast::<Start>()) };
     let tid = gettid();
-    OURS.lock().push(tid);
-    TURNOVER.fetch_add(1, Ordering::SeqCst);
+    {
+        let mut ours = OURS.lock();
+        ours.coming -= 1;
+        // Numbers are used again.
+        ours.going.retain(|&other| other != tid);
+        ours.here.push(tid);
+    }
     start();
-    OURS.lock().retain(|&other| other != tid);
-    TURNOVER.fetch_add(1, Ordering::SeqCst);
+    let mut ours = OURS.lock();
+    ours.here.retain(|&other| other != tid);
+    ours.see_off();
+    ours.going.push(tid);
+    ours.turnover += 1;
     std::ptr::null_mut()
 }
 
@@ -112,17 +142,27 @@ pub fn all() -> Vec<i32> {
         .collect()
 }
 
-/// The threads of this process that the library did not start.
+/// The threads of this process that the library did not start. Some of the
+/// library's may be among them while [`turnover`] is `None` or changes.
 pub fn foreign() -> Vec<i32> {
     let all = all();
-    // Looked up afterwards: one that has just begun has counted itself.
     let ours = OURS.lock();
-    all.into_iter().filter(|tid| !ours.contains(tid)).collect()
+    all.into_iter().filter(|tid| !ours.here.contains(tid)).collect()
 }
 
-/// Changes whenever a thread of the library's begins or ends.
-pub fn turnover() -> u64 {
-    TURNOVER.load(Ordering::SeqCst)
+/// Changes whenever a thread of the library's begins or ends; `None` while one is
+/// about it. If it is the same before and after something is read, then the
+/// library's threads were the same all the time, for the kernel as well.
+pub fn turnover() -> Option<u64> {
+    let mut ours = OURS.lock();
+    ours.see_off();
+    (ours.coming == 0 && ours.going.is_empty()).then_some(ours.turnover)
+}
+
+/// What thread `tid` of this process is called; "?" if it has ended.
+pub fn name(tid: i32) -> String {
+    let name = std::fs::read(format!("/proc/self/task/{tid}/comm"));
+    name.map_or("?".into(), |name| String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
 }
 
 /// The living children that thread `tid` has made; `None` if the kernel does
@@ -206,10 +246,16 @@ pub fn spawn(name: &CStr, mask: SignalMask, f: impl FnOnce() + Send + 'static) -
         }
         libc::pthread_sigmask(libc::SIG_SETMASK, &block, &mut old);
         let mut thread: libc::pthread_t = std::mem::zeroed();
+        {
+            let mut ours = OURS.lock();
+            ours.coming += 1;
+            ours.turnover += 1;
+        }
         let error = libc::pthread_create(&mut thread, &attr, start, argument.cast());
         libc::pthread_sigmask(libc::SIG_SETMASK, &old, std::ptr::null_mut());
         libc::pthread_attr_destroy(&mut attr);
         if error != 0 {
+            OURS.lock().coming -= 1;
             drop(Box::from_raw(argument));
             return Err(Errno(error));
         }

@@ -13,6 +13,7 @@
  *     park          returns without an answer; "release" starts a thread that
  *                   answers all of them and ends at once
  *     overlap       stays inside for 3 ms
+ *     mask          the number of CPUs that the handler may use
  *     mask_thread   the number of CPUs that a thread started here may use
  *     mask_fork     the same for a forked child
  *     mask_nproc    what nproc says, started here
@@ -308,6 +309,8 @@ static void behave(fuse_req_t req, const char *name, size_t size,
 	} else if (strcmp(name, "overlap") == 0) {
 		usleep(3000);
 		text_answer(req, text);
+	} else if (strcmp(name, "mask") == 0) {
+		number_answer(req, allowed_cpus());
 	} else if (strcmp(name, "mask_thread") == 0) {
 		number_answer(req, mask_of_thread());
 	} else if (strcmp(name, "mask_fork") == 0) {

@@ -53,8 +53,6 @@ pub struct Kicks {
     count: AtomicU64,
     /// The processes that call ustat(2).
     prodders: Mutex<Vec<i32>>,
-    /// How many there have been.
-    prodders_so_far: AtomicU64,
     /// Whether there are any, to be looked at with every STATFS.
     prodding: AtomicBool,
     /// Held by the thread that looks after them.
@@ -65,11 +63,6 @@ impl Kicks {
     /// Kicks so far.
     pub fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
-    }
-
-    /// Processes that were started for kicks so far.
-    pub fn prodders_so_far(&self) -> u64 {
-        self.prodders_so_far.load(Ordering::SeqCst)
     }
 
     /// Whether a request is a kick of this engine.
@@ -198,7 +191,6 @@ impl Engine {
                 let Some(prodder) = Prodder::start(device) else {
                     break;
                 };
-                self.kicks.prodders_so_far.fetch_add(1, Ordering::SeqCst);
                 self.kicks.prodders.lock().push(prodder.pid());
                 self.kicks.prodding.store(true, Ordering::SeqCst);
                 prodder.go();

@@ -13,7 +13,7 @@
 
 use super::{cpus, yielding, Engine};
 use crate::sys::affinity::CpuSet;
-use crate::sys::{cputime, imports, policy, thread};
+use crate::sys::{cputime, imports, policy, prod, thread};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Requests after which a filesystem that started nothing is trusted.
@@ -48,10 +48,36 @@ pub struct Started {
     /// CPU time of threads that have ended, at most.
     ended: u64,
     waited: i64,
-    /// Our own short-lived processes are children too.
-    prodders: u64,
-    turnover: u64,
-    known: bool,
+    /// What the library had done itself until then; `None` before the first look.
+    own: Option<OwnDoings>,
+}
+
+/// How many threads the library has started and ended, and how many processes
+/// that it started for kicks it has waited for.
+type OwnDoings = (u64, u64);
+
+/// What the library has done so far; `None` while a thread of its begins or ends.
+fn own_doings() -> Option<OwnDoings> {
+    Some((thread::turnover()?, prod::waited_for()))
+}
+
+/// What gives away that the program starts something.
+enum Evidence {
+    Thread(i32),
+    Child(i32),
+    EndedChild,
+    EndedThread,
+}
+
+impl std::fmt::Display for Evidence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            Self::Thread(tid) => write!(f, "a thread ({tid}, {})", thread::name(tid)),
+            Self::Child(pid) => write!(f, "a process ({pid})"),
+            Self::EndedChild => f.write_str("a process, which has ended"),
+            Self::EndedThread => f.write_str("a thread, which has ended"),
+        }
+    }
 }
 
 impl Placement {
@@ -113,6 +139,11 @@ impl Engine {
         if placement.looks.fetch_add(1, Ordering::Relaxed) % interval != 0 {
             return;
         }
+        // A picture is good if the library itself started and ended nothing
+        // meanwhile: what it does would look like the program's doings.
+        let Some(own) = own_doings() else {
+            return;
+        };
         let handlers: Vec<i32> =
             self.workers.lock().iter().filter_map(|worker| worker.tid()).collect();
         let children: Option<Vec<i32>> =
@@ -124,7 +155,7 @@ impl Engine {
             // Threads end at any time; a kernel that does not tell about
             // children never will.
             if thread::children(thread::gettid()).is_none() {
-                placement.settled.store(true, Ordering::Relaxed);
+                self.never_bind(std::iter::empty(), "the kernel does not tell of child processes");
             }
             return;
         };
@@ -135,31 +166,39 @@ impl Engine {
             threads: thread::foreign(),
             ended: ended.high,
             waited: thread::waited_children(),
-            prodders: self.kicks.prodders_so_far(),
-            turnover: thread::turnover(),
-            known: true,
+            own: Some(own),
         };
-        let new: Vec<i32> =
-            now.threads.iter().copied().filter(|tid| !started.threads.contains(tid)).collect();
-        // What the library starts and ends itself blurs the picture.
-        let first =
-            !started.known || now.prodders != started.prodders || now.turnover != started.turnover;
-        let quiet = new.is_empty()
-            && children.is_empty()
-            && now.waited == started.waited
-            && ended.low <= started.ended;
-        let highest = now.ended.min(if first { u64::MAX } else { started.ended });
-        *started = Started { ended: highest, ..now };
-        if first {
+        if own_doings() != now.own {
             return;
         }
-        if !quiet {
-            placement.settled.store(true, Ordering::Relaxed);
-            placement.pinned.store(false, Ordering::Relaxed);
-            self.let_go(new.into_iter().chain(children));
-        } else if !placement.is_pinned() && self.delivered() >= QUIET_REQUESTS {
+        let new: Vec<i32> =
+            now.threads.iter().copied().filter(|tid| !started.threads.contains(tid)).collect();
+        // Of what has ended it cannot be told whose it was.
+        let same = now.own == started.own;
+        let evidence = match (new.first(), children.first()) {
+            _ if started.own.is_none() => None,
+            (Some(&tid), _) => Some(Evidence::Thread(tid)),
+            (_, Some(&pid)) => Some(Evidence::Child(pid)),
+            _ if same && now.waited != started.waited => Some(Evidence::EndedChild),
+            _ if same && ended.low > started.ended => Some(Evidence::EndedThread),
+            _ => None,
+        };
+        let highest = now.ended.min(if same { started.ended } else { u64::MAX });
+        *started = Started { ended: highest, ..now };
+        if let Some(evidence) = evidence {
+            let reason = format!("the program has started {evidence}");
+            self.never_bind(new.into_iter().chain(children), &reason);
+        } else if same && !placement.is_pinned() && self.delivered() >= QUIET_REQUESTS {
             placement.pinned.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Handler threads are not bound from now on, for good, nor what is given.
+    fn never_bind(&self, started: impl Iterator<Item = i32>, reason: &str) {
+        self.placement.settled.store(true, Ordering::Relaxed);
+        self.placement.pinned.store(false, Ordering::Relaxed);
+        self.let_go(started);
+        crate::log_info!("ringfuse: handler threads are not bound to their CPUs: {reason}");
     }
 
     /// Gives what callbacks have started the process's own CPUs back, and the

@@ -5,7 +5,8 @@
 //! copies, the client cannot. For a stream it is better to work beside the
 //! client, as long as there is a CPU to spare: the threads of a queue that
 //! carries a stream *roam*, unless about as many queues are busy as there are
-//! CPUs.
+//! CPUs. A thread is bound, or let go, when it serves the next request: those that
+//! have nothing to do stay where they are.
 
 use super::Engine;
 use crate::abi::kernel::{Opcode, ReadIn, WriteIn, WRITE_CACHE};
