@@ -131,9 +131,12 @@ impl Fuse {
     }
 }
 
-/// `fuse_main`: 0, or which step failed.
+/// `fuse_main`: 0, or which step failed. The arguments are used up.
 pub fn main(args: &mut ArgVec, ops: Operations, private: *mut c_void) -> c_int {
-    match run(args, ops, private) {
+    let result = run(args, ops, private);
+    // What parsing has made of them is nobody else's.
+    args.clear();
+    match result {
         Ok(()) => 0,
         Err(failed) => failed as c_int,
     }
