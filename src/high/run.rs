@@ -4,7 +4,7 @@
 
 use super::context::Operation;
 use super::layer::Layer;
-use super::ops::{self, Pruning};
+use super::ops::{self, Directories, Pruning};
 use super::options::{self, HighOptions};
 use super::{modules, Fuse, Layers, Settings};
 use crate::abi::args::ArgVec;
@@ -88,6 +88,7 @@ impl Fuse {
             settings: Settings::new(options.config),
             session: None,
             nodes: Arc::default(),
+            directories: Directories::default(),
             pruning: Pruning::default(),
         });
         fuse.layer().set_debug(options.config.debug != 0);
