@@ -135,6 +135,7 @@ rust_checks() {
 }
 
 mkdir -p "$build/sanitized"
+export CARGO_INCREMENTAL=0 # a gigabyte per checker, for builds that are seldom repeated
 log=log_path=$work/reports/report
 case $checker in
 address)

@@ -147,15 +147,15 @@ fn sessions_without_a_table() {
         (api.destroy)(session);
         let mut version = zeroed();
         let versioned = ffi::session::fuse_session_new_versioned;
-        let args = &raw mut command.args;
+        let (args, table) = (&raw mut command.args, table());
         for (op, size, version) in [
             (null(), size_of::<LowlevelOps>(), &raw mut version),
-            (&raw const *Box::leak(Box::new(table())), 0, &raw mut version),
-            (&raw const *Box::leak(Box::new(table())), OPS, null_mut()),
+            (&raw const table, 0, &raw mut version),
+            (&raw const table, OPS, null_mut()),
         ] {
             assert!(versioned(args, op, size, version, null_mut()).is_null());
         }
-        assert!((api.new)(null_mut(), &table(), OPS, null_mut()).is_null());
+        assert!((api.new)(null_mut(), &table, OPS, null_mut()).is_null());
     }
 }
 

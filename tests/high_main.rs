@@ -22,16 +22,9 @@ use tempfile::TempDir;
 fn program(what: &str) -> Command {
     let mut command = Command::new("timeout");
     command.args(["-s", "KILL", "60"]).arg(mount::built("path_main")).arg(what);
-    mount::with_library_under_test(&mut command);
     // Modules of the tests' own.
-    let modules = mount::built("path_main").parent().unwrap().to_owned();
-    let mut paths = vec![modules.into_os_string()];
-    paths.extend(
-        command.get_envs().find_map(|(name, value)| {
-            (name == "LD_LIBRARY_PATH").then(|| value.unwrap().to_owned())
-        }),
-    );
-    command.env("LD_LIBRARY_PATH", paths.join(OsStr::new(":")));
+    command.env("LD_LIBRARY_PATH", mount::built("path_main").parent().expect("a directory"));
+    mount::with_library_under_test(&mut command);
     command
 }
 

@@ -167,6 +167,29 @@ each_transport! {
         }
     }
 
+    /// Such as no more threads for a queue whose threads are all inside.
+    fn nothing_is_done_for_what_is_gone(on) {
+        if !machine::is_root() {
+            return skip("only root may unmount by force");
+        }
+        let fs = Server::new("engine_ll").mount(on);
+        let client = reader(&fs, "block");
+        fs.until("blocked", 1);
+        force_unmount(&fs);
+        client.join().unwrap().expect_err("the connection was aborted");
+        let (mut seen, mut same) = (Vec::new(), 0);
+        client::eventually("threads that sleep", || {
+            let mut now = process::switches(fs.pid);
+            // The loop, which looks whether the handler has returned.
+            now.retain(|&(thread, _)| thread != fs.pid);
+            same = if now == seen { same + 1 } else { 0 };
+            seen = now;
+            same == 5
+        });
+        fs.last_command("unblock");
+        assert_eq!(fs.ended().result, Some(0));
+    }
+
     fn kill_9(on) {
         for name in ["park", "block"] {
             let fs = Server::new("engine_ll").mount(on);

@@ -36,7 +36,7 @@ use crate::session::Session;
 use layer::Layer;
 use libc::c_void;
 use once_cell::sync::OnceCell;
-use ops::Pruning;
+use ops::{Directories, Pruning};
 use parking_lot::Mutex;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -50,6 +50,7 @@ pub struct Fuse {
     session: Option<Arc<Session>>,
     /// Made with the settings that `init` leaves.
     nodes: Arc<OnceCell<Nodes>>,
+    directories: Directories,
     pruning: Pruning,
 }
 

@@ -4,7 +4,7 @@
 
 use super::context::Operation;
 use super::layer::Layer;
-use super::ops::{self, Pruning};
+use super::ops::{self, Directories, Pruning};
 use super::options::{self, HighOptions};
 use super::{modules, Fuse, Layers, Settings};
 use crate::abi::args::ArgVec;
@@ -88,6 +88,7 @@ impl Fuse {
             settings: Settings::new(options.config),
             session: None,
             nodes: Arc::default(),
+            directories: Directories::default(),
             pruning: Pruning::default(),
         });
         fuse.layer().set_debug(options.config.debug != 0);
@@ -131,9 +132,12 @@ impl Fuse {
     }
 }
 
-/// `fuse_main`: 0, or which step failed.
+/// `fuse_main`: 0, or which step failed. The arguments are used up.
 pub fn main(args: &mut ArgVec, ops: Operations, private: *mut c_void) -> c_int {
-    match run(args, ops, private) {
+    let result = run(args, ops, private);
+    // What parsing has made of them is nobody else's.
+    args.clear();
+    match result {
         Ok(()) => 0,
         Err(failed) => failed as c_int,
     }

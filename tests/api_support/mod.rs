@@ -157,6 +157,12 @@ impl Command {
     }
 }
 
+impl Drop for Command {
+    fn drop(&mut self) {
+        unsafe { ringfuse::ffi::opt::fuse_opt_free_args(&mut self.args) };
+    }
+}
+
 /// What is in `args`; checks the NULL behind it.
 pub fn arguments(args: &Args) -> Vec<String> {
     if args.argv.is_null() {

@@ -61,6 +61,7 @@ static int pair_inside[2];
 static unsigned long unblocked;		/* how often "unblock" was said */
 static struct parked parked[MAX_PARKED];
 static int parked_count;
+static int releasing;			/* threads that "release" started */
 static long inside, peak, reads, interrupts, blocked;
 
 static const struct stat root_attr = {
@@ -164,7 +165,7 @@ static void park(fuse_req_t req, const char *text)
 
 static void *release_parked(void *unused)
 {
-	static struct parked taken[MAX_PARKED];
+	struct parked *taken = malloc(sizeof(parked));
 	int count;
 
 	(void)unused;
@@ -175,7 +176,22 @@ static void *release_parked(void *unused)
 	pthread_mutex_unlock(&lock);
 	for (int i = 0; i < count; i++)
 		text_answer(taken[i].req, taken[i].text);
+	free(taken);
+	pthread_mutex_lock(&lock);
+	releasing--;
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&lock);
 	return NULL;
+}
+
+/* Requests end with the session. */
+static void op_destroy(void *userdata)
+{
+	(void)userdata;
+	pthread_mutex_lock(&lock);
+	while (releasing > 0)
+		pthread_cond_wait(&changed, &lock);
+	pthread_mutex_unlock(&lock);
 }
 
 static void interrupted(fuse_req_t req, void *data)
@@ -423,9 +439,13 @@ static long command(struct fuse_session *se, int argc, char **argv)
 		answer = 0;
 	}
 	if (strcmp(what, "release") == 0) {
+		pthread_mutex_lock(&lock);
 		answer = -pthread_create(&thread, NULL, release_parked, NULL);
-		if (answer == 0)
+		if (answer == 0) {
+			releasing++;
 			pthread_detach(thread);
+		}
+		pthread_mutex_unlock(&lock);
 		return answer;
 	}
 	pthread_mutex_lock(&lock);
@@ -458,7 +478,7 @@ int main(int argc, char **argv)
 {
 	static const struct fuse_lowlevel_ops ops = {
 		.init = op_init, .lookup = op_lookup, .getattr = op_getattr,
-		.open = op_open, .read = op_read,
+		.open = op_open, .read = op_read, .destroy = op_destroy,
 	};
 
 	serve_parse(argc, argv, NULL, NULL);

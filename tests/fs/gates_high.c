@@ -442,7 +442,8 @@ int main(int argc, char **argv)
 	result = cmdline->singlethread ? fuse_loop(fuse) : fuse_loop_mt(fuse, config);
 	fuse_loop_cfg_destroy(config);
 	say("loop %d", result);
-	fuse_remove_signal_handlers(serve_session);
+	serve_release();
+	fuse_remove_signal_handlers(fuse_get_session(fuse));
 	fuse_unmount(fuse);
 	fuse_destroy(fuse);
 	return 0;

@@ -54,6 +54,7 @@ static int standard_descriptors(void)
 	}
 	if (se)
 		fuse_session_destroy(se);
+	fuse_opt_free_args(&args);
 	return missing;
 }
 

@@ -427,5 +427,6 @@ int main(int argc, char **argv)
 	}
 	F(fuse_session_unmount)(session);
 	F(fuse_session_destroy)(session);
+	F(fuse_opt_free_args)(&args);
 	return 0;
 }

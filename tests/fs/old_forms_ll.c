@@ -80,6 +80,7 @@ enum { OP_INIT = 0, OP_LOOKUP = 2, OP_GETATTR = 4, OP_OPEN = 14, OP_READ = 15,
 static void *library, *session;
 static char *mountpoint;
 static pthread_barrier_t meeting;
+static pthread_mutex_t command_runs = PTHREAD_MUTEX_INITIALIZER;
 static int flushes, userdata;
 
 #define CALL(type, name) ((type)find(name))
@@ -308,7 +309,9 @@ static void *commands(void *unused)
 		}
 		line[length] = '\0';
 		length = 0;
+		pthread_mutex_lock(&command_runs);
 		say("= %ld\n", command(line));
+		pthread_mutex_unlock(&command_runs);
 	}
 	umount2(mountpoint, MNT_DETACH);
 	_exit(4);
@@ -480,6 +483,8 @@ int main(int argc, char **argv)
 	pthread_create(&thread, NULL, commands, NULL);
 	say("loop %ld\n", run_loop());
 	check_guards();
+	/* Commands are about the session, so there are none from here on. */
+	pthread_mutex_lock(&command_runs);
 	CALL(void (*)(void *), "fuse_session_unmount@FUSE_3.0")(session);
 	CALL(void (*)(void *), "fuse_session_destroy@FUSE_3.0")(session);
 	CALL(void (*)(struct args *), "fuse_opt_free_args@FUSE_3.0")(args);

@@ -185,6 +185,7 @@ int main(int argc, char **argv)
 		res = looped(fuse);
 		((void (*)(void *))form("fuse_unmount@FUSE_3.0"))(fuse);
 		((void (*)(void *))form("fuse_destroy@FUSE_3.0"))(fuse);
+		((void (*)(struct args *))form("fuse_opt_free_args@FUSE_3.0"))(&args);
 	}
 	if (destroyed != 1)
 		fail("no destroy");

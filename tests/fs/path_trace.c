@@ -406,7 +406,8 @@ static struct fuse *made(const struct fuse_operations *ops)
 
 static long command(struct fuse_session *se, int argc, char **argv)
 {
-	(void)se;
+	if (!se)
+		return -ENOTCONN;
 	if (strcmp(argv[0], "invalidate") == 0 && argc == 2)
 		return fuse_invalidate_path(path_fuse, argv[1]);
 	if (strcmp(argv[0], "notify") == 0)
@@ -448,6 +449,7 @@ static int looped(void)
 int main(int argc, char **argv)
 {
 	struct fuse_operations ops;
+	struct fuse_session *se;
 	int status = 1;
 
 	umask(0);
@@ -456,17 +458,17 @@ int main(int argc, char **argv)
 	path_fuse = made(&ops);
 	if (!path_fuse)
 		return 1;
-	serve_session = fuse_get_session(path_fuse);
-	if (fuse_set_signal_handlers(serve_session) == 0 &&
+	serve_session = se = fuse_get_session(path_fuse);
+	if (fuse_set_signal_handlers(se) == 0 &&
 	    fuse_mount(path_fuse, serve_options.cmdline.mountpoint) == 0) {
 		say("mounted");
 		serve_commands(command);
 		say("loop %d", looped());
 		status = 0;
+		serve_release();
 		fuse_unmount(path_fuse);
 	}
-	fuse_remove_signal_handlers(serve_session);
-	serve_session = NULL;
+	fuse_remove_signal_handlers(se);
 	fuse_destroy(path_fuse);
 	free(serve_options.conn);
 	fuse_opt_free_args(&serve_options.args);

@@ -18,6 +18,24 @@
 
 #define MANY 10000
 
+/* The open directories. The releasedir of the last one may never come: nobody waits
+ * for it, and then the mount is gone. What is known here is not lost. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static DIR *directories[256];
+
+/* Puts `to` in the place of `from`, where there is one. */
+static void replace(DIR *from, DIR *to)
+{
+	pthread_mutex_lock(&lock);
+	for (size_t i = 0; i < sizeof(directories) / sizeof(*directories); i++) {
+		if (directories[i] == from) {
+			directories[i] = to;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&lock);
+}
+
 static int op_opendir(const char *path, struct fuse_file_info *fi)
 {
 	DIR *dir;
@@ -29,6 +47,7 @@ static int op_opendir(const char *path, struct fuse_file_info *fi)
 	dir = opendir(below(path));
 	if (!dir)
 		return -errno;
+	replace(NULL, dir);
 	fi->fh = (uintptr_t)dir;
 	fi->cache_readdir = strstr(path, "cached") != NULL;
 	return 0;
@@ -122,6 +141,7 @@ static int op_readdir(const char *path, void *buf, fuse_fill_dir_t filler,
 static int op_releasedir(const char *path, struct fuse_file_info *fi)
 {
 	note("releasedir", "path=%s fh=%d", shown(path), fi->fh != 0);
+	replace((DIR *)(uintptr_t)fi->fh, NULL);
 	closedir((DIR *)(uintptr_t)fi->fh);
 	return 0;
 }

@@ -246,7 +246,7 @@ int main(int argc, char **argv)
 	serve_commands(command);
 	fuse_loop_cfg_set_max_threads(config, 20);
 	say("loop %d", fuse_loop_mt(fuse, config));
-	serve_session = NULL;
+	serve_release();
 	fuse_unmount(fuse);
 	status = 0;
 out:

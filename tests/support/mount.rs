@@ -11,7 +11,7 @@ use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
-use std::{env, panic};
+use std::{env, iter, panic};
 
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
@@ -34,10 +34,16 @@ pub fn built(program: &str) -> PathBuf {
     program
 }
 
-/// Has a program use the library that RINGFUSE_TEST_LIBDIR names.
+/// Has a program use the library that RINGFUSE_TEST_LIBDIR names; where else it
+/// is to look for libraries has been set before.
 pub fn with_library_under_test(command: &mut Command) {
     if let Some(libdir) = env::var_os("RINGFUSE_TEST_LIBDIR") {
-        command.env("LD_LIBRARY_PATH", libdir);
+        let variable = "LD_LIBRARY_PATH";
+        let set = command.get_envs().find(|(name, _)| *name == variable);
+        let others = set.and_then(|(_, value)| value).unwrap_or_default().to_owned();
+        let all = iter::once(PathBuf::from(libdir)).chain(env::split_paths(&others));
+        let all = env::join_paths(all.filter(|path| !path.as_os_str().is_empty()));
+        command.env(variable, all.expect("no colons in paths"));
     }
 }
 

@@ -63,6 +63,22 @@ pub fn threads_named(pid: u32, prefix: &str) -> usize {
         .count()
 }
 
+/// Every thread with the number of times that it was put on a CPU: what does
+/// anything changes it.
+pub fn switches(pid: u32) -> Vec<(u32, u64)> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("/proc/PID/task");
+    tasks
+        .filter_map(|task| {
+            let task = task.ok()?;
+            let status = fs::read_to_string(task.path().join("status")).ok()?;
+            let lines = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
+            let count =
+                lines.map(|(_, count)| count.trim().parse::<u64>().expect("a number")).sum();
+            Some((task.file_name().to_str()?.parse().ok()?, count))
+        })
+        .collect()
+}
+
 pub fn alive(pid: u32) -> bool {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => !stat.rsplit(')').next().unwrap_or("").starts_with(" Z"),

@@ -8,6 +8,8 @@
 //!
 //! The kernel's handle of a directory is a [`Handle`], from opendir to
 //! releasedir; the layer's own is inside. Reads of one handle exclude each other.
+//! Nobody waits for a releasedir: one that is on its way when the mount ends never
+//! comes, so the filesystem knows its handles ([`Directories`]).
 #![allow(unsafe_code)] // the layer takes C's pointers
 
 use super::{no_stat, opened, pointer, Op, UNKNOWN_INO};
@@ -17,6 +19,7 @@ use crate::errno::{Errno, Result};
 use crate::session::reply;
 use libc::{c_char, c_int, c_uint, c_void, off64_t, size_t, stat64, EIO};
 use parking_lot::Mutex;
+use std::collections::HashSet;
 use std::ffi::CStr;
 
 /// An open directory.
@@ -24,6 +27,40 @@ struct Handle {
     /// The layer's handle.
     user: u64,
     listing: Mutex<Listing>,
+}
+
+/// The open directories of a filesystem, whose handles it owns.
+#[derive(Default)]
+pub struct Directories(Mutex<HashSet<usize>>);
+
+impl Directories {
+    /// The number that stands for a handle.
+    fn add(&self, handle: Box<Handle>) -> u64 {
+        let address = Box::into_raw(handle) as usize;
+        self.0.lock().insert(address);
+        address as u64
+    }
+
+    /// Ends the handle with this number.
+    ///
+    /// # Safety
+    /// Nobody uses it any more.
+    unsafe fn remove(&self, number: u64) {
+        let address = number as usize;
+        if self.0.lock().remove(&address) {
+            // SAFETY: made by `add`, and nobody else's.
+            drop(unsafe { Box::from_raw(address as *mut Handle) });
+        }
+    }
+}
+
+impl Drop for Directories {
+    fn drop(&mut self) {
+        for address in self.0.get_mut().drain() {
+            // SAFETY: made by `add`; with the filesystem end all operations.
+            drop(unsafe { Box::from_raw(address as *mut Handle) });
+        }
+    }
 }
 
 /// What was collected: names one after the other, and what is known of each.
@@ -89,14 +126,14 @@ pub unsafe fn opendir(op: &Op<'_>, ino: u64, fi: *mut FileInfo) -> Result<()> {
     op.call(|layer| unsafe { layer.opendir(at, &mut user) })?;
     drop(path);
     let handle = Box::new(Handle { user: user.fh, listing: Mutex::default() });
-    let handle = Box::into_raw(handle);
+    let number = op.fuse.directories.add(handle);
     // SAFETY: a full structure; keep_cache and cache_readdir are told.
-    let file = unsafe { OpenedFile { fh: handle as usize as u64, ..opened(&user) } };
+    let file = unsafe { OpenedFile { fh: number, ..opened(&user) } };
     if reply::opened(op.req, &file).is_err() {
         // The client is gone, and with it the directory.
         // SAFETY: nobody else has the handle; the layer takes C's pointers.
         unsafe {
-            drop(Box::from_raw(handle));
+            op.fuse.directories.remove(number);
             let path = op.path_or_none(ino).unwrap_or(None);
             op.fuse.layer().releasedir(pointer(&path), &mut user);
         }
@@ -108,11 +145,10 @@ pub unsafe fn releasedir(op: &Op<'_>, ino: u64, fi: *mut FileInfo) -> Result<()>
     // SAFETY: the session's structure, with our handle, which ends here.
     unsafe {
         let mut user = users(fi);
-        let handle = (*fi).fh as usize as *mut Handle;
         let path = op.path_or_none(ino).unwrap_or(None);
         op.fuse.layer().releasedir(pointer(&path), &mut user);
         drop(path);
-        drop(Box::from_raw(handle));
+        op.fuse.directories.remove((*fi).fh);
     }
     let _ = reply::error(op.req, 0);
     Ok(())

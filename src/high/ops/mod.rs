@@ -27,6 +27,7 @@ mod locks;
 mod names;
 mod upkeep;
 
+pub use dirs::Directories;
 pub use upkeep::Pruning;
 
 use super::context::Operation;

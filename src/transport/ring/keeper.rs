@@ -372,11 +372,13 @@ impl Keeper {
             // Its callback goes on after the answer: the client need not wait.
             self.commit(entry)?;
         }
-        for (queue, threads) in findings.grow {
-            // More threads than may run callbacks would only wait for their turn.
-            busy |= self.engine.gate.has_room() && self.grow(queue, threads);
+        if !self.engine.gone.load(Ordering::SeqCst) {
+            for (queue, threads) in findings.grow {
+                // More threads than may run callbacks would only wait for their turn.
+                busy |= self.engine.gate.has_room() && self.grow(queue, threads);
+            }
+            busy |= self.engine.look_after_kicks();
         }
-        busy |= self.engine.look_after_kicks();
         busy |= self.look_after_pending()?;
         self.engine.look_at_placement(&mut self.started);
         self.engine.look_at_streams(&mut self.streams);

@@ -55,7 +55,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use worker::Worker;
 
 /// Handler threads of one session, at most, unless `max_threads` says less. On
@@ -142,6 +142,8 @@ pub struct Engine {
     /// Rings could not be made lately.
     no_rings_until: Mutex<Option<Instant>>,
     stopping: AtomicBool,
+    /// The kernel has ended the connection: no request comes any more.
+    gone: AtomicBool,
     keeper: Mutex<Option<keeper::Handle>>,
     serial: Mutex<Option<SerialLoop>>,
     counters: Counters,
@@ -237,6 +239,7 @@ impl Engine {
             wanted: Mutex::default(),
             no_rings_until: Mutex::new(None),
             stopping: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             keeper: Mutex::new(None),
             serial: Mutex::new(None),
             counters: Counters::default(),
@@ -396,8 +399,10 @@ impl Engine {
         Some(Entry::from_pointer(entry))
     }
 
-    /// The connection is gone: the loop ends.
+    /// The connection is gone: the loop ends, and nothing more is started for it,
+    /// however long callbacks still run.
     fn disconnected(&self) {
+        self.gone.store(true, Ordering::SeqCst);
         if !self.stopping.load(Ordering::SeqCst) && !self.session.exited() {
             self.session.exit();
         }
@@ -412,8 +417,11 @@ impl Engine {
     /// The loop is over: no callback starts any more. Returns when none runs.
     pub fn pause(&self) {
         self.gate.pause();
+        // Leaving a callback tells nobody: that would cost every request something.
+        let mut wait = Duration::from_micros(100);
         while self.workers.lock().iter().any(|worker| worker.activity.is_busy()) {
-            std::thread::sleep(std::time::Duration::from_micros(200));
+            std::thread::sleep(wait);
+            wait = (2 * wait).min(Duration::from_millis(10));
         }
     }
 
