@@ -4,6 +4,10 @@
 //! is said at each script.
 #![allow(missing_docs)]
 
+#[path = "behaviour/path.rs"]
+mod path;
+#[path = "behaviour/paths.rs"]
+mod paths;
 #[path = "behaviour/script.rs"]
 mod script;
 mod support;
