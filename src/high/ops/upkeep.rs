@@ -93,7 +93,7 @@ impl Fuse {
     pub fn clean_cache(&self) -> i32 {
         self.nodes().prune(Instant::now());
         let interval = self.nodes().prune_interval();
-        interval.map_or(3600, |interval| interval.as_secs() as i32)
+        interval.map_or(60, |interval| interval.as_secs() as i32)
     }
 
     /// Starts the thread that does, unless nothing is remembered for a while.
