@@ -48,6 +48,8 @@ const FALLOCATE: u32 = 43;
 const READDIRPLUS: u32 = 44;
 const LSEEK: u32 = 46;
 const COPY_FILE_RANGE: u32 = 47;
+/// By the modules of libfuse 3.14.
+const NOT_PASSED_ON: &[u32] = &[IOCTL, POLL, FALLOCATE, COPY_FILE_RANGE];
 
 /// SETATTR: with a handle if bit 6 of `valid` is set.
 fn setattr(valid: u32) -> Body {
@@ -579,5 +581,50 @@ fn the_end() {
         same(&script).has(&[("op destroy private=1", 1)]);
         same_with("-destroy", &[], &[], &script);
         same_with("-init", &[], &[], &script.line("end"));
+    }
+}
+
+/// Results that cannot be: more than was asked for. libfuse sends what is in
+/// memory behind its buffer as well.
+#[test]
+fn more_than_was_asked_for() {
+    let script = begun().lookup(1, "f").open(2);
+    same_with("all", &[], &[], &script.clone().result("write_buf", 9).ask(WRITE, 2, write(b"abcd")));
+    // The kernel would make EIO of it.
+    let told = ours("-write_buf", &[], &[], &script.clone().result("write", 9).ask(WRITE, 2, write(b"abcd")));
+    assert_eq!(told.errors()[3..], [EIO as i32]);
+    let copy = body().u64(FH).u64(1).u64(2).u64(0x78).u64(2).u64(3).u64(0);
+    same(&script.clone().result("copy_file_range", 9).ask(COPY_FILE_RANGE, 2, copy));
+    let sized = |size: u32| body().u32(size).u32(0);
+    for (op, opcode, request, answer) in [
+        ("getxattr", GETXATTR, sized(16).name("user.x"), "76".repeat(16)),
+        ("listxattr", LISTXATTR, sized(16), "76".repeat(16)),
+        ("read", READ, read(16), "72".repeat(16)),
+    ] {
+        let script = script.clone().result(op, 17).ask(opcode, 2, request);
+        let told = ours("-read_buf", &[], &[], &script);
+        assert_eq!(told.bodies().last(), Some(&answer), "{op}");
+    }
+}
+
+/// Modules that are built in.
+#[test]
+fn built_in_modules() {
+    // libfuse's pass on less.
+    let passed_on = |script: Script| script.without(NOT_PASSED_ON);
+    for options in [
+        &["-omodules=subdir,subdir=/base"][..],
+        &["-omodules=subdir,subdir=base/"],
+        &["-omodules=subdir,subdir=/base/deep,rellinks"],
+        &["-omodules=iconv,from_code=ISO-8859-1,to_code=UTF-8"],
+        &["-omodules=subdir:iconv,subdir=/base,from_code=UTF-8,to_code=UTF-8"],
+    ] {
+        ours("all", options, &[], &every_operation()).has(&[("error=-38", 1)]);
+        same_with("all", options, &[], &passed_on(every_operation()));
+        let env = [("CFG_nullpath_ok", "1")];
+        let file = without_a_name(begun().lookup(1, "f").open(2), 2);
+        same_with("all", options, &env, &passed_on(file));
+        let dir = begun().lookup(1, "d").ask(OPENDIR, 2, body().u32(0o200_000).u32(0));
+        same_with("all", options, &env, &passed_on(without_a_directory(dir, 2)));
     }
 }

@@ -31,6 +31,13 @@ impl Script {
         self
     }
 
+    /// The script but for some requests.
+    pub fn without(mut self, opcodes: &[u32]) -> Script {
+        let start = |line: &String| line.split(' ').next().and_then(|opcode| opcode.parse().ok());
+        self.0.retain(|line| start(line).is_none_or(|opcode| !opcodes.contains(&opcode)));
+        self
+    }
+
     /// What the next calls of `op` return.
     pub fn result(self, op: &str, result: i64) -> Script {
         self.line(format!("result {op} {result}"))
@@ -92,6 +99,11 @@ impl Told {
         let calls = self.0.iter().filter_map(|line| line.strip_prefix("op "));
         let calls = calls.filter(|call| !call.contains("private=1"));
         calls.map(|call| call.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    /// The answers, in hexadecimal digits.
+    pub fn bodies(&self) -> Vec<String> {
+        self.0.iter().filter_map(|line| Some(line.split_once("body=")?.1.to_owned())).collect()
     }
 
     /// The errors of the answers, and 0.

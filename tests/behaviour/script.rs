@@ -108,7 +108,7 @@ pub fn compare(one: &[String], other: &[String]) {
 }
 
 /// A body: numbers in the machine's order, and names.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Body(Vec<u8>);
 
 impl Body {
