@@ -171,6 +171,10 @@ fn every_operation_has_its_path() {
 fn what_a_table_lacks() {
     same_with("getattr", &[], &[], &every_operation());
     same_with("getattr:lock", &[], &[], &every_operation());
+    // What no table of the time has: SYNCFS, TMPFILE, STATX.
+    let later = begun().ask(50, 1, body().u64(0)).ask(51, 1, create("x"));
+    let later = later.ask(52, 1, body().u64(0).u64(0).u32(0).u32(0x7ff));
+    assert_eq!(same(&later).errors(), [0, -38, -38, -38]);
     let told = same_with("init", &[], &[], &begun().getattr(1).lookup(1, "file").open(1));
     assert!(told.calls().is_empty());
     assert_eq!(told.errors(), [0, -38, -38, 0]);
@@ -201,6 +205,14 @@ fn nodes_and_their_numbers() {
     let script = begun().lookup(1, "d").lookup(2, "e").lookups(3, &[".", ".."]).lookup(1, ".");
     same(&script);
     // With generations and a counter that comes round: src/high/tree.
+}
+
+/// Nodes: a number that the library has not given, where libfuse aborts.
+#[test]
+fn nodes_that_nobody_knows() {
+    let script = begun().getattr(99).lookup(99, "x").lookup(99, ".").forget(99, 1).open(99).lookup(1, "f");
+    let told = ours("all", &[], &[], &script.rename(99, "a", 1, "b", 0));
+    assert_eq!(told.errors(), [0, -116, -116, -116, -116, 0, -116]);
 }
 
 /// Nodes: what is remembered has its number again.
@@ -464,6 +476,9 @@ fn listings() {
     told.has(&[("op filled a-longer-name 1", 1), ("op filled x 1", 1), ("op filled a-longer-name 0", 1)]);
     // With readdir_ino libfuse 3.14 has no number for the first two.
     same_with("all", &[], &[("CFG_readdir_ino", "1")], &reads(begun().line("list known,1,0,100600 new,2,0,-"), READDIR, &[0], 4096));
+    // keep_cache and cache_readdir are told (from 3.16 on).
+    let told = ours("all", &[], &[("MOCK_CACHED", "1")], &begun().ask(OPENDIR, 1, body().u32(0).u32(0)));
+    assert_eq!(told.bodies()[1], "ffffffffffffffff0a00000000000000");
     // Errors, and what is said to the filesystem.
     same(&reads(begun().line(lists[0]).result("readdir", EIO), READDIR, &[0, 0], 4096));
     same(&reads(begun().line(lists[1]).result("readdir", EIO), READDIR, &[0, 0], 4096));

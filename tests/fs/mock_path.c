@@ -24,7 +24,8 @@
  *     invalidate PATH               calls fuse_invalidate_path()
  *     clean                         calls fuse_clean_cache()
  * CFG_FIELD in the environment is what init() sets in struct fuse_config. With
- * MOCK_GOES_ON readdir takes no notice of a full buffer.
+ * MOCK_GOES_ON readdir takes no notice of a full buffer; with MOCK_CACHED opendir
+ * sets keep_cache and cache_readdir.
  */
 #define _GNU_SOURCE
 #define FUSE_USE_VERSION 312
@@ -291,6 +292,7 @@ static int op_opendir(PATH, FI)
 {
 	SAY("opendir %s %s", path, info(fi));
 	fi->fh = 0x79;
+	fi->keep_cache = fi->cache_readdir = getenv("MOCK_CACHED") != NULL;
 	return result("opendir", 0);
 }
 
