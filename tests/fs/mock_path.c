@@ -146,7 +146,7 @@ static void *op_init(struct fuse_conn_info *conn, struct fuse_config *cfg)
 
 static void op_destroy(void *data)
 {
-	SAY("destroy private=%d", data == &after_init);
+	SAY("destroy private=%d", data == &after_init ? 1 : data == &before_init ? 2 : 0);
 }
 
 static int op_getattr(PATH, struct stat *st, FI)
