@@ -1,9 +1,15 @@
 //! What a session does with messages, byte by byte: the same script is played
 //! to our two libraries and to an installed libfuse3 (3.14, Debian 12), with
-//! the test as the kernel (`tests/fs/mock_ll.c`). What libfuse does otherwise
-//! is said at each script.
+//! the test as the kernel (`tests/fs/mock_ll.c`; of the path API `mock_path.c`).
+//! What libfuse does otherwise is said at each script.
 #![allow(missing_docs)]
 
+#[path = "behaviour/path.rs"]
+mod path;
+#[path = "behaviour/path_files.rs"]
+mod path_files;
+#[path = "behaviour/paths.rs"]
+mod paths;
 #[path = "behaviour/script.rs"]
 mod script;
 mod support;

@@ -130,6 +130,7 @@ fn statuses_say_what_failed() {
         (3, &["-f", at, "-o", "no_such_option"], "no_such_option"),
         (3, &["-f", at, "-o", "modules=no_such_module"], "no_such_module"),
         (3, &["-f", at, "-o", "modules=subdir"], "subdir"),
+        (3, &["-f", at, "-o", "modules=iconv,from_code=no_such_code"], "no_such_code"),
         (4, &["-f", at, "-o", "blkdev,fsname=/nonexistent/device"], ""),
         (0, &["-h"], ""),
         (0, &["-V"], ""),
@@ -139,6 +140,12 @@ fn statuses_say_what_failed() {
         assert_eq!(output.status.code(), Some(status), "{args:?}: {errors}");
         assert!(errors.contains(message), "{args:?}: {errors}");
     }
+}
+
+#[test]
+fn loops_of_no_filesystem() {
+    let output = output_of(&mut program("nothing"));
+    assert_eq!((output.status.code(), &*texts(&output).0), (Some(0), "-1 -1\n"));
 }
 
 #[test]

@@ -36,9 +36,20 @@ pub type Env<'a> = &'a [(&'a str, &'a str)];
 
 /// The transcript of a script.
 pub fn play(library: &Path, args: &[&str], env: Env, script: &[String]) -> Vec<String> {
+    play_by("mock_ll", library, args, env, script)
+}
+
+/// That of a program of `tests/fs`.
+pub fn play_by(
+    program: &str,
+    library: &Path,
+    args: &[&str],
+    env: Env,
+    script: &[String],
+) -> Vec<String> {
     let mut child = Command::new("timeout")
         .args(["-s", "KILL", "20"])
-        .arg(built("tests/fs/mock_ll"))
+        .arg(built("tests/fs").join(program))
         .arg(library)
         .args(args)
         .env("RINGFUSE_TRANSPORT", "dev")
@@ -47,12 +58,13 @@ pub fn play(library: &Path, args: &[&str], env: Env, script: &[String]) -> Vec<S
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .expect("mock_ll");
+        .expect(program);
     let text = script.join("\n") + "\n";
     child.stdin.take().expect("piped").write_all(text.as_bytes()).expect("write");
     let output = child.wait_with_output().expect("wait");
-    assert!(output.status.success(), "{}: {}", library.display(), output.status);
-    String::from_utf8(output.stdout).expect("UTF-8").lines().map(String::from).collect()
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(output.status.success(), "{}: {}\n{text}", library.display(), output.status);
+    text.lines().map(String::from).collect()
 }
 
 /// Plays `script` to both of our libraries, which must do the same, and returns
@@ -96,7 +108,7 @@ pub fn compare(one: &[String], other: &[String]) {
 }
 
 /// A body: numbers in the machine's order, and names.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Body(Vec<u8>);
 
 impl Body {
@@ -134,9 +146,13 @@ pub fn request(opcode: u32, unique: u64, body: Body) -> String {
 }
 
 pub fn request_of(uid: u32, opcode: u32, unique: u64, body: Body) -> String {
+    request_at(1, uid, opcode, unique, body)
+}
+
+pub fn request_at(node: u64, uid: u32, opcode: u32, unique: u64, body: Body) -> String {
     let hex: String = body.0.iter().map(|byte| format!("{byte:02x}")).collect();
     let hex = if hex.is_empty() { "-" } else { &hex };
-    format!("{opcode} {unique} 1 {uid} {hex}")
+    format!("{opcode} {unique} {node} {uid} {hex}")
 }
 
 pub fn reply(how: &str) -> String {

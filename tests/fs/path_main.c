@@ -6,6 +6,7 @@
  *     help ...         fuse_lib_help(), 0
  *     new ...          fuse_new(): 0 or 1, the rest of the arguments on stdout
  *     new30 ...        the same by _fuse_new_30()
+ *     nothing          the loops of no filesystem, on stdout
  *     channel DIR OPTIONS
  *                      fuse_open_channel(), then 0, or 1 if that fails
  *
@@ -200,6 +201,10 @@ int main(int argc, char **argv)
 
 		fuse_lib_help(&args);
 		fuse_opt_free_args(&args);
+		return 0;
+	}
+	if (strcmp(what, "nothing") == 0) {
+		printf("%d %d\n", fuse_loop(NULL), fuse_loop_mt(NULL, NULL));
 		return 0;
 	}
 	if (strcmp(what, "channel") == 0)

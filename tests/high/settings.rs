@@ -267,6 +267,32 @@ each_transport! {
         }
     }
 
+    /// A thread forgets what was remembered for long enough, whoever has set that.
+    fn remembering_takes_a_thread(on) {
+        if stock() {
+            return skip("libfuse does it in the loop, if there is one thread, and crashes if init sets remember");
+        }
+        let threads = |fs: &Shown| {
+            let tasks = fs::read_dir(format!("/proc/{}/task", fs.pid)).unwrap().flatten();
+            let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+            names.filter(|name| name.starts_with("fuse_prune")).count()
+        };
+        for (option, config, count) in [
+            ("remember=0", "intr=0", 0),
+            ("noforget", "intr=0", 0),
+            ("remember=1000", "intr=0", 1),
+            ("remember=0", "remember=1000", 1), // by init
+        ] {
+            for serial in [false, true] {
+                let show = Show::config(config).option(option).file("a", "");
+                let fs = if serial { show.arg("-s") } else { show }.mount(on);
+                stat(&fs, "a");
+                assert_eq!(threads(&fs), count, "{option} {config}");
+                assert_eq!(fs.unmounted().0.result, Some(0));
+            }
+        }
+    }
+
     fn functions_beside_operations(on) {
         let fs = Show::config("entry_timeout=1000:attr_timeout=1000").option("remember=1000").dir("dir").file("dir/file", "").mount(on);
         assert_eq!(fs.command("session"), 0);

@@ -86,7 +86,7 @@ pub unsafe fn setattr(
         // SAFETY: as above.
         op.call(|layer| unsafe { layer.truncate(at, attr.st_size, fi) })?;
     }
-    if valid & (ATIME | MTIME | ATIME_NOW | MTIME_NOW) != 0 {
+    if valid & (ATIME | MTIME) != 0 {
         let times = [
             time(valid, ATIME, ATIME_NOW, attr.st_atime, attr.st_atime_nsec),
             time(valid, MTIME, MTIME_NOW, attr.st_mtime, attr.st_mtime_nsec),

@@ -200,7 +200,10 @@ impl Answer<'_> {
         if self.full {
             return false;
         }
-        if self.op.config().use_ino == 0 {
+        let config = self.op.config();
+        // Of complete attributes the layer's number is told where no node has one:
+        // that of "." and "..".
+        if config.use_ino == 0 && (!complete || config.readdir_ino != 0) {
             stat.st_ino = self.number(name);
         }
         let mut entry = None;
@@ -318,8 +321,8 @@ unsafe fn list(
             *listing = Listing::default();
             return Err(listed.err().unwrap_or(Errno(EIO)));
         }
-        // Nothing at all at an offset of the layer's is the end.
-        listing.complete = !with_offsets && (off == 0 || !listing.entries.is_empty());
+        // Nothing at all is the end here; it does not say which way the layer lists.
+        listing.complete = !with_offsets && !listing.entries.is_empty();
         if !listing.complete {
             return Ok(());
         }

@@ -35,8 +35,10 @@ impl Op<'_> {
             let found = self.call(|layer| unsafe {
                 layer.getattr(hidden.as_ptr(), &mut stat, std::ptr::null_mut())
             });
-            if found != Err(Errno(ENOENT)) {
-                continue;
+            match found {
+                Err(Errno(ENOENT)) => {}
+                Ok(_) => continue,
+                Err(_) => break, // nor would it tell of another name
             }
             let from = path.as_ptr();
             // SAFETY: both paths live as long as the call.

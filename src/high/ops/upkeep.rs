@@ -11,6 +11,7 @@ use crate::sys::signal;
 use crate::sys::thread::{spawn, SignalMask, Thread};
 use parking_lot::{Condvar, Mutex};
 use std::ffi::c_void;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,8 @@ pub unsafe extern "C" fn init(userdata: *mut c_void, connection: *mut ConnInfo) 
     if config.intr != 0 {
         signal::install_empty(config.intr_signal);
     }
+    fuse.pruning.settled.store(true, Ordering::SeqCst);
+    fuse.prune_as_set();
 }
 
 /// The session's `destroy`.
@@ -54,7 +57,13 @@ pub unsafe extern "C" fn destroy(userdata: *mut c_void) {
 
 /// The thread that forgets what was remembered for long enough.
 #[derive(Default)]
-pub struct Pruning(Mutex<Option<(Arc<Stop>, Thread)>>);
+pub struct Pruning {
+    thread: Mutex<Option<(Arc<Stop>, Thread)>>,
+    /// A loop of the library's runs: the thread is to be there if the settings want it.
+    wanted: AtomicBool,
+    /// `init` has been: the settings do not change any more.
+    settled: AtomicBool,
+}
 
 #[derive(Default)]
 struct Stop {
@@ -78,6 +87,7 @@ pub struct Running<'a>(&'a Fuse);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
+        self.0.pruning.wanted.store(false, Ordering::SeqCst);
         self.0.stop_cleanup_thread();
     }
 }
@@ -97,18 +107,18 @@ impl Fuse {
     pub fn clean_cache(&self) -> i32 {
         self.nodes().prune(Instant::now());
         let interval = self.nodes().prune_interval();
-        interval.map_or(3600, |interval| interval.as_secs() as i32)
+        interval.map_or(60, |interval| interval.as_secs() as i32)
     }
 
     /// Starts the thread that does, unless nothing is remembered for a while.
     pub fn start_cleanup_thread(&self) -> Result<()> {
-        let mut pruning = self.pruning.0.lock();
+        let mut pruning = self.pruning.thread.lock();
         if self.config().remember <= 0 || pruning.is_some() {
             return Ok(());
         }
         let stop = Arc::new(Stop::default());
         let (its_stop, fuse) = (stop.clone(), Handle(self));
-        let thread = spawn(c"fuse_prune_nodes", SignalMask::All, move || {
+        let thread = spawn(c"fuse_prune_node", SignalMask::All, move || {
             // SAFETY: the filesystem joins the thread before it goes.
             let fuse = unsafe { &*fuse.pointer() };
             while !its_stop.wait_for(Duration::from_secs(fuse.clean_cache().max(1) as u64)) {}
@@ -119,19 +129,29 @@ impl Fuse {
 
     /// Ends that thread.
     pub fn stop_cleanup_thread(&self) {
-        if let Some((stop, thread)) = self.pruning.0.lock().take() {
+        if let Some((stop, thread)) = self.pruning.thread.lock().take() {
             *stop.asked.lock() = true;
             stop.changed.notify_all();
             thread.join();
         }
     }
 
-    /// Starts the thread for as long as the result lives.
+    /// Starts the thread, as soon as `init` has had its say, for as long as the result
+    /// lives.
     pub(in crate::high) fn start_pruning(&self) -> Running<'_> {
+        self.pruning.wanted.store(true, Ordering::SeqCst);
+        self.prune_as_set();
+        Running(self)
+    }
+
+    fn prune_as_set(&self) {
+        let Pruning { wanted, settled, .. } = &self.pruning;
+        if !wanted.load(Ordering::SeqCst) || !settled.load(Ordering::SeqCst) {
+            return;
+        }
         if let Err(errno) = self.start_cleanup_thread() {
             crate::log_error!("fuse: cannot start the thread that forgets nodes: {errno}");
         }
-        Running(self)
     }
 }
 
