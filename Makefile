@@ -63,14 +63,23 @@ build: ## builds the libraries, the command ringfuse and the examples into build
 	@scripts/deps.sh build
 	@scripts/build.sh
 
+deb: ## builds Debian packages into build/deb
+	@scripts/deps.sh deb
+	@scripts/build.sh
+	@scripts/deb.sh
+
+test-deb: deb ## installs and removes these packages in bare systems of Debian 12 and 13, as root
+	@scripts/deps.sh programs
+	@tests/install/run
+
 docs: ## builds the reference, HTML and man pages, into build/docs (with doxygen)
 	@scripts/deps.sh docs
 	@scripts/docs.sh
 
-install: ## builds, and installs into PREFIX (/usr/local); needs no root for a directory of one's own
-	@scripts/install.sh $(PREFIX)
+install: ## builds, and installs into PREFIX (/usr/local), or with IN_PLACE=yes in the place of the system's libfuse3
+	@scripts/install.sh $(if $(filter-out no,$(IN_PLACE)),--in-place,$(PREFIX))
 
-uninstall: ## removes what the last install installed
+uninstall: ## removes what the last install installed, and puts the system's libfuse3 back
 	@scripts/install.sh --uninstall
 
 vendor: ## fetches the sources of all crates into vendor/, for building without network
@@ -81,4 +90,4 @@ clean: ## removes what was built
 	rm -rf build target
 
 .PHONY: help demo test test-stock coverage test-asan test-tsan test-ubsan test-valgrind test-kernels test-programs \
-	bench bench-nodes build docs install uninstall vendor clean
+	bench bench-nodes build deb test-deb docs install uninstall vendor clean

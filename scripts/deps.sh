@@ -2,7 +2,7 @@
 # Checks that what a command of the Makefile needs is there. As root on Debian,
 # installs what is missing and says so; otherwise prints the command that does,
 # and fails before anything is built.
-# usage: deps.sh build|demo|test|programs|bench|docs
+# usage: deps.sh build|demo|test|programs|bench|deb|docs
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -147,16 +147,20 @@ test)
     ;;
 programs)
     [ "$(id -u)" = 0 ] ||
-        die "test-programs makes root directories and mounts in them: run 'make test-programs' as root"
+        die "test-programs and test-deb make root directories and mounts in them: run them as root"
     check_device
     need debootstrap has debootstrap
+    ;;
+deb)
+    has dpkg-deb || die "Debian packages are made with Debian's tools, and there is no dpkg-deb here"
+    need dpkg-dev has dpkg-shlibdeps
     ;;
 bench)
     need fuse3 has fusermount3
     need libfuse3-dev test -e /usr/include/fuse3/fuse_lowlevel.h
     need fio has fio
     ;;
-*) die "usage: deps.sh build|demo|test|programs|bench|docs" ;;
+*) die "usage: deps.sh build|demo|test|programs|bench|deb|docs" ;;
 esac
 install_missing
 [ "${1:-build}" != test ] || add_rust_targets

@@ -1,0 +1,134 @@
+# Run in a room (room.sh), of a system with a stock libfuse3: `make install
+# IN_PLACE=yes` and `make uninstall`, by the script that they call.
+. /run/ringfuse/tests/install/lib.sh
+in_place=$top/scripts/in-place.sh
+sonames=$(stock_sonames)
+install() { "$in_place" install "$top/build" >"$work/log" 2>&1 || fail "install failed: $(cat "$work/log")"; }
+remove() { "$in_place" remove >"$work/log" 2>&1 || fail "remove failed: $(cat "$work/log")"; }
+for soname in $sonames; do
+    ! is_ours "$(loaded_file "$soname")" || { say "skipped: programs of this system run on ringfuse already" && exit; }
+done
+refused() {
+    local words=$1
+    shift
+    ! "$@" >"$work/log" 2>&1 || fail "not refused: $*"
+    grep -q -- "$words" "$work/log" || fail "no '$words' in: $(cat "$work/log")"
+}
+each_is() {
+    local soname
+    for soname in $sonames; do
+        "check_$1" "$soname"
+    done
+}
+directory=$(dirname "$(loaded_file "${sonames%%$'\n'*}")")
+where="$directory /etc" # nothing else is written to
+
+# The same on a system with and without dpkg.
+goes_and_comes_back() { # with|without
+    remember
+    each_is stock
+    refused "not in the place" "$in_place" remove
+
+    step="$1 dpkg"
+    install
+    each_is ours
+    for soname in $sonames; do # as the stock package's: a relative link to a release
+        [[ $(readlink "$directory/$soname") == "$soname".*[0-9] ]] || fail "$soname is no such link"
+    done
+    ldconfig # as other packages do: the link stays
+    each_is ours
+    install
+    each_is ours
+    remove
+    each_is stock
+    unchanged
+
+    for point in ln divert install mv ldconfig; do
+        step="$1 dpkg, interrupted at $point"
+        [ "$1/$point" != without/divert ] || continue
+        interrupted_at "$point" install "$top/build" || fail "it was not"
+        all_are_there
+        install
+        each_is ours
+        case $point in ln | install) remove ;; *)
+            interrupted_at "$point" remove || fail "remove was not"
+            all_are_there
+            ! "$in_place" present >/dev/null || remove
+            ldconfig
+            ;;
+        esac
+        each_is stock
+        unchanged
+    done
+}
+all_are_there() {
+    local soname
+    for soname in $sonames; do
+        [ -e "$directory/$soname" ] || fail "$soname is gone"
+    done
+}
+
+# Ends the script where it calls a program for the first time. Says so if it does not.
+interrupted_at() {
+    local program=$1
+    shift
+    [ "$program" != divert ] || program=dpkg-divert
+    rm -rf "$work/bin" "$work/reached"
+    mkdir "$work/bin"
+    cat >"$work/bin/$program" <<END
+#!/bin/sh
+case $program/\$1 in
+ldconfig/-p) exec /sbin/ldconfig -p ;;
+dpkg-divert/--listpackage | dpkg-divert/--truename) exec /usr/bin/dpkg-divert "\$@" ;;
+esac
+touch $work/reached
+kill -KILL \$PPID
+END
+    chmod +x "$work/bin/$program"
+    # The inner shell is the one that would tell of the end.
+    PATH=$work/bin:$PATH bash -c '"$@"; true' bash "$in_place" "$@" >/dev/null 2>&1
+    [ -e "$work/reached" ]
+}
+
+step=
+refused "needs root" setpriv --reuid 65534 --regid 65534 --clear-groups bash "$in_place" install "$top/build"
+
+if command -v dpkg-divert >/dev/null; then
+    goes_and_comes_back with
+
+    step="an upgrade of the stock package"
+    install
+    before=$(dpkg-divert --list)
+    [ -n "$before" ] || fail "no diversion"
+    for soname in $sonames; do
+        package=$(package_of "$soname")
+        later_release "$package" "libfuse3.so.3.${soname##*.}9.0"
+        dpkg --install "$work/$package.deb" >"$work/log" 2>&1 || fail "$(cat "$work/log")"
+    done
+    each_is ours
+    dpkg_is_content "$package"
+    remove
+    each_is stock
+    for soname in $sonames; do
+        [ "$(readlink "$directory/$soname")" = "libfuse3.so.3.${soname##*.}9.0" ] || fail "$soname is not the later release"
+    done
+    dpkg_is_content "$package"
+    [ -z "$(dpkg-divert --list '*libfuse3*')" ] || fail "left: $(dpkg-divert --list '*libfuse3*')"
+
+    # Somebody else's diversion is not touched.
+    step="a diversion of somebody else's"
+    dpkg-divert --quiet --local --no-rename --divert /usr/lib/elsewhere --add "$directory/$soname"
+    refused "is diverted already" "$in_place" install "$top/build"
+    dpkg-divert --quiet --local --no-rename --remove "$directory/$soname"
+    rm "$(command -v dpkg-divert)"
+    hash -r
+fi
+goes_and_comes_back without
+
+step="without a stock library"
+for soname in $sonames; do
+    rm "$(loaded_file "$soname")"
+done
+ldconfig
+refused "for these libraries to replace" "$in_place" install "$top/build"
+say "passed"
