@@ -169,8 +169,13 @@ static void set(const char *name, uint32_t *field)
 		*field = strtoul(getenv(name), NULL, 0);
 }
 
-static void op_init(void *userdata, struct fuse_conn_info *conn)
+/* In libfuse 3.14 it has 32-bit fields only, and is where these may be. */
+typedef struct fuse_conn_info aligned_conn __attribute__((aligned(4)));
+
+static void op_init(void *userdata, struct fuse_conn_info *given)
 {
+	aligned_conn *conn = given;
+
 	set("MOCK_MAX_WRITE", &conn->max_write);
 	set("MOCK_MAX_BACKGROUND", &conn->max_background);
 	set("MOCK_CONGESTION_THRESHOLD", &conn->congestion_threshold);

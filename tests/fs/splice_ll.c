@@ -103,15 +103,14 @@ static void fill(char *data, size_t size, off_t off)
 }
 
 struct source {
-	struct fuse_bufvec vec;
-	struct fuse_buf more[3];
+	struct fuse_bufvec *vec; /* with room for four */
 	char *data;
 	int fds[4], fd_count;
 };
 
 static void add_memory(struct source *s, char *data, size_t size)
 {
-	struct fuse_buf *buf = &s->vec.buf[s->vec.count++];
+	struct fuse_buf *buf = &s->vec->buf[s->vec->count++];
 
 	buf->mem = data;
 	buf->size = size;
@@ -119,7 +118,7 @@ static void add_memory(struct source *s, char *data, size_t size)
 
 static void add_fd(struct source *s, int fd, size_t size, int flags, off_t pos)
 {
-	struct fuse_buf *buf = &s->vec.buf[s->vec.count++];
+	struct fuse_buf *buf = &s->vec->buf[s->vec->count++];
 
 	buf->flags = FUSE_BUF_IS_FD | flags;
 	buf->fd = fd;
@@ -181,6 +180,7 @@ static void build(struct source *s, const char *name, size_t size, off_t off)
 	char *data;
 
 	memset(s, 0, sizeof(*s));
+	s->vec = calloc(1, sizeof(*s->vec) + 3 * sizeof(*s->vec->buf));
 	data = s->data = malloc(size + 1);
 	fill(data, size, off);
 	if (has(name, "file")) {
@@ -240,6 +240,7 @@ static void discard(struct source *s)
 		close(s->fds[i]);
 	}
 	free(s->data);
+	free(s->vec);
 }
 
 struct task {
@@ -255,7 +256,7 @@ static void *answer(void *arg)
 	struct source s;
 
 	build(&s, task->name, task->size, task->off);
-	fuse_reply_data(task->req, &s.vec, copy_flags(task->name));
+	fuse_reply_data(task->req, s.vec, copy_flags(task->name));
 	discard(&s);
 	free(task);
 	return NULL;
@@ -353,7 +354,7 @@ static long store(struct fuse_session *se, const char *name, size_t size)
 	long res;
 
 	build(&s, name, size, 0);
-	res = fuse_lowlevel_notify_store(se, number_of("stored"), 0, &s.vec,
+	res = fuse_lowlevel_notify_store(se, number_of("stored"), 0, s.vec,
 					 copy_flags(name));
 	discard(&s);
 	return res;
