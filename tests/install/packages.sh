@@ -76,6 +76,16 @@ dpkg_is_content
 is_loaded stock
 unchanged
 
+step="the place is taken"
+link=$(echo /usr/lib/*-linux-gnu)/libfuse3.so.4
+install ringfuse
+dpkg-divert --quiet --local --no-rename --divert /usr/lib/elsewhere --add "$link"
+expect "diverted already (by LOCAL)" dpkg --install "$packages"/ringfuse-libfuse3_*.deb
+dpkg-divert --quiet --local --no-rename --remove "$link"
+dpkg_is_content
+dpkg_does --purge ringfuse
+unchanged
+
 step="an upgrade of the stock package meanwhile"
 if [ -n "$stock" ]; then
     install ringfuse ringfuse-libfuse3
