@@ -95,6 +95,9 @@ if [ -n "$stock" ]; then
         dpkg_does --install "$work/$package.deb"
     done
     is_loaded ours
+    for soname in $stock; do # where it went
+        [[ $(readlink /usr/lib/*/"ringfuse-stock.$soname") == libfuse3.so.3."${soname##*.}9.0" ]] || fail "$soname was not diverted"
+    done
     dpkg_is_content
     dpkg_does --purge ringfuse-libfuse3 ringfuse
     dpkg_is_content
