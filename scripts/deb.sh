@@ -19,12 +19,6 @@ trees=$out/trees
 rm -rf "$out"
 mkdir -p "$trees"
 
-# What `make install` would install, in $files.
-prefix=$(meson introspect --buildoptions "$build" |
-    python3 -c 'import json, sys; print(*(o["value"] for o in json.load(sys.stdin) if o["name"] == "prefix"))')
-DESTDIR=$trees/all meson install -C "$build" --no-rebuild --quiet
-files=$trees/all$prefix
-
 # put PACKAGE DIRECTORY FILE...: links stay links.
 put() {
     local directory=$trees/$1$2
@@ -37,26 +31,27 @@ put() {
 
 # The command finds the libraries beside itself, also where a link leads to it.
 private=$libdir/ringfuse
-put ringfuse "$private" "$files"/lib/libfuse3.so.[34]* "$files/bin/ringfuse"
+put ringfuse "$private" "$build/libfuse3.so.3" "$build/libfuse3.so.4" "$(realpath "$build/libfuse3.so.4")" "$build/ringfuse"
 mkdir -p "$trees/ringfuse/usr/bin"
 ln -s "../${private#/usr/}/ringfuse" "$trees/ringfuse/usr/bin/ringfuse"
-put ringfuse /usr/share/man/man1 "$files/share/man/man1/ringfuse.1"
-put ringfuse /usr/share/man/man7 "$files/share/man/man7/ringfuse.7"
-put ringfuse /usr/share/bash-completion/completions "$files/share/bash-completion/completions/ringfuse"
-put ringfuse /usr/share/zsh/vendor-completions "$files/share/zsh/site-functions/_ringfuse"
-put ringfuse /usr/share/fish/vendor_completions.d "$files/share/fish/vendor_completions.d/ringfuse.fish"
+put ringfuse /usr/share/man/man1 "$top/tool/ringfuse.1"
+put ringfuse /usr/share/man/man7 "$top/docs/ringfuse.7"
+put ringfuse /usr/share/bash-completion/completions "$top/tool/completions/ringfuse.bash"
+mv "$trees/ringfuse/usr/share/bash-completion/completions/ringfuse"{.bash,}
+put ringfuse /usr/share/zsh/vendor-completions "$top/tool/completions/_ringfuse"
+put ringfuse /usr/share/fish/vendor_completions.d "$top/tool/completions/ringfuse.fish"
 put ringfuse /usr/share/doc/ringfuse "$top/README.md" "$top/docs/compatibility.md"
 
-put ringfuse-dev "$private" "$files/lib/libfuse3.so" "$files/lib/libfuse3.a"
-put ringfuse-dev /usr/include/ringfuse/fuse3 "$files"/include/fuse3/*.h
+put ringfuse-dev "$private" "$build/libfuse3.so" "$build/libfuse3.a"
+put ringfuse-dev /usr/include/ringfuse/fuse3 "$top"/include/*.h
 mkdir -p "$trees/ringfuse-dev$private/pkgconfig"
 sed -e 's|^prefix=.*|prefix=/usr|' -e 's|^includedir=.*|includedir=${prefix}/include/ringfuse|' \
-    -e "s|^libdir=.*|libdir=$private|" "$files/lib/pkgconfig/fuse3.pc" >"$trees/ringfuse-dev$private/pkgconfig/fuse3.pc"
+    -e "s|^libdir=.*|libdir=$private|" "$build/fuse3.pc" >"$trees/ringfuse-dev$private/pkgconfig/fuse3.pc"
 
 # As in-place.sh does it: a link to a release that ldconfig takes for the highest.
 for soname in libfuse3.so.3 libfuse3.so.4; do
     mkdir -p "$trees/ringfuse-libfuse3$libdir"
-    cp --dereference "$files/lib/$soname" "$trees/ringfuse-libfuse3$libdir/$soname.99.0"
+    cp --dereference "$build/$soname" "$trees/ringfuse-libfuse3$libdir/$soname.99.0"
     ln -s "$soname.99.0" "$trees/ringfuse-libfuse3$libdir/$soname"
 done
 
@@ -88,6 +83,7 @@ make_package() {
         needs=$(depends "$package")
     fi
     [ ! -d "$tree/usr/share/man" ] || find "$tree/usr/share/man" -type f -exec gzip -9n {} +
+    chmod -R u=rwX,go=rX "$tree"
     find "$tree" -name 'libfuse3.so.*' -type f -exec chmod 644 {} +
     for file in "$top/packaging/$package/"*; do
         substitute "$file" >"$tree/DEBIAN/$(basename "$file")"

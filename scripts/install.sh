@@ -23,6 +23,7 @@ if [ "$1" = --uninstall ]; then
     fi
     prefix=$(sed -n 's|/include/fuse3/ringfuse\.h$||p' "$build/meson-logs/install-log.txt")
     ninja -C "$build" uninstall >/dev/null
+    rm -f "$build/meson-logs/install-log.txt"
     rmdir --ignore-fail-on-non-empty "$prefix/include/fuse3" 2>/dev/null || true
     give_back
     say "Uninstalled from $prefix."

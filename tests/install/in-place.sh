@@ -43,20 +43,25 @@ goes_and_comes_back() { # with|without
     each_is stock
     unchanged
 
-    for point in ln divert install mv ldconfig; do
-        step="$1 dpkg, interrupted at $point"
-        [ "$1/$point" != without/divert ] || continue
+    for point in ln/1 dpkg-divert/1 dpkg-divert/2 install/1 mv/1 ln/2 mv/2 ldconfig/1; do
+        step="$1 dpkg, install interrupted at $point"
+        [[ $1/$point != without/dpkg-divert/* ]] || continue
         interrupted_at "$point" install "$top/build" || fail "it was not"
         all_are_there
         install
         each_is ours
-        case $point in ln | install) remove ;; *)
-            interrupted_at "$point" remove || fail "remove was not"
-            all_are_there
-            ! "$in_place" present >/dev/null || remove
-            ldconfig
-            ;;
-        esac
+        remove
+        each_is stock
+        unchanged
+    done
+    for point in mv/1 dpkg-divert/1 dpkg-divert/2 rm/1 ldconfig/1; do
+        step="$1 dpkg, remove interrupted at $point"
+        [[ $1/$point != without/dpkg-divert/* ]] || continue
+        install
+        interrupted_at "$point" remove || fail "it was not"
+        all_are_there
+        ! "$in_place" present >/dev/null || remove
+        ldconfig
         each_is stock
         unchanged
     done
@@ -68,26 +73,27 @@ all_are_there() {
     done
 }
 
-# Ends the script where it calls a program for the first time. Says so if it does not.
+# interrupted_at PROGRAM/N COMMAND...: ends the script where it would call a program
+# for the Nth time. Fails if it did not come to that.
 interrupted_at() {
-    local program=$1
+    local program=${1%/*} calls=${1#*/}
     shift
-    [ "$program" != divert ] || program=dpkg-divert
-    rm -rf "$work/bin" "$work/reached"
+    rm -rf "$work/bin" "$work/calls"
     mkdir "$work/bin"
     cat >"$work/bin/$program" <<END
 #!/bin/sh
+PATH=${PATH}
 case $program/\$1 in
-ldconfig/-p) exec /sbin/ldconfig -p ;;
-dpkg-divert/--listpackage | dpkg-divert/--truename) exec /usr/bin/dpkg-divert "\$@" ;;
+ldconfig/-p | dpkg-divert/--listpackage | dpkg-divert/--truename) exec $program "\$@" ;; # change nothing
 esac
-touch $work/reached
+echo >>$work/calls
+[ \$(wc -l <$work/calls) = $calls ] || exec $program "\$@"
 kill -KILL \$PPID
 END
     chmod +x "$work/bin/$program"
     # The inner shell is the one that would tell of the end.
     PATH=$work/bin:$PATH bash -c '"$@"; true' bash "$in_place" "$@" >/dev/null 2>&1
-    [ -e "$work/reached" ]
+    [ "$(wc -l <"$work/calls")" = "$calls" ]
 }
 
 step=

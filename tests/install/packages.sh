@@ -76,6 +76,16 @@ dpkg_is_content
 is_loaded stock
 unchanged
 
+step="the place is taken"
+link=$(echo /usr/lib/*-linux-gnu)/libfuse3.so.4
+install ringfuse
+dpkg-divert --quiet --local --no-rename --divert /usr/lib/elsewhere --add "$link"
+expect "diverted already (by LOCAL)" dpkg --install "$packages"/ringfuse-libfuse3_*.deb
+dpkg-divert --quiet --local --no-rename --remove "$link"
+dpkg_is_content
+dpkg_does --purge ringfuse
+unchanged
+
 step="an upgrade of the stock package meanwhile"
 if [ -n "$stock" ]; then
     install ringfuse ringfuse-libfuse3
@@ -85,6 +95,9 @@ if [ -n "$stock" ]; then
         dpkg_does --install "$work/$package.deb"
     done
     is_loaded ours
+    for soname in $stock; do # where it went
+        [[ $(readlink /usr/lib/*/"ringfuse-stock.$soname") == libfuse3.so.3."${soname##*.}9.0" ]] || fail "$soname was not diverted"
+    done
     dpkg_is_content
     dpkg_does --purge ringfuse-libfuse3 ringfuse
     dpkg_is_content
