@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use support::mount::built;
 use support::*;
 
 fn read(file: &File, off: u64) -> String {
@@ -113,6 +114,25 @@ each_transport! {
         fs.command("unblock");
         let answers: BTreeSet<_> = slow.into_iter().map(|slow| slow.join().unwrap()).collect();
         assert_eq!(answers, (0..8).map(|i| format!("block@{i}")).collect());
+    }
+
+    /// Requests that waited when entries were registered are delivered, however
+    /// long the threads behind the entries take.
+    fn slow_threads_leave_no_request_behind(on) {
+        if on == Transport::Dev {
+            return skip("only rings have entries to be registered");
+        }
+        let slow = built("slow_rings.so");
+        for _ in 0..3 {
+            let fs = Server::new("engine_ll")
+                .env("LD_PRELOAD", slow.to_str().expect("UTF-8"))
+                .mount(on);
+            let readers: Vec<_> =
+                (0..9).map(|i| reader(&fs, cpus()[0], "block", i)).collect();
+            fs.until("inside", 9);
+            fs.command("unblock");
+            readers.into_iter().for_each(|reader| drop(reader.join().unwrap()));
+        }
     }
 
     fn two_handlers_that_wait_for_each_other(on) {

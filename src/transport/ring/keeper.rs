@@ -290,7 +290,12 @@ impl Keeper {
             // Answered without a callback.
             let idle = Worker::new();
             return match self.engine.serve(&idle, entry) {
-                Served::Answered => self.commit(entry),
+                Served::Answered | Served::Retrieved => {
+                    self.commit(entry)?;
+                    self.ring.submit()?;
+                    self.engine.kick_done(entry);
+                    Ok(())
+                }
                 _ => Ok(()),
             };
         }

@@ -8,7 +8,10 @@
 //!
 //! A kicker is a short-lived thread, as what counts is the CPU that a request is
 //! made on. It kicks while an entry is available, and goes on until two kicks in
-//! a row brought nothing. It has two ways:
+//! a row brought nothing. On a busy machine a kick takes its time: what it brought
+//! is known only when its entry has been committed. As even then the last word may
+//! be missed, the keeper has the queue kicked some more times, ever later
+//! ([`RECHECKS`]): no request may wait for ever. A kicker has two ways:
 //!
 //! * FUSE_NOTIFY_RETRIEVE of no bytes for a regular file that the kernel knows:
 //!   its answer comes as a request that nobody waits for.
@@ -19,6 +22,7 @@
 //! process were killed, that thread would keep the rings' memory, so the rings,
 //! so the request it waits for, for ever.
 
+use super::entry::Entry;
 use super::{cpus, Engine, Queue};
 use crate::abi::kernel::{notify, InHeader, NotifyRetrieveOut, Opcode};
 use crate::errno::{Errno, Result};
@@ -37,9 +41,15 @@ const PAUSE: Duration = Duration::from_micros(30);
 /// Pauses without an available entry before a kicker gives up: whoever
 /// registers one will ask for a kick again.
 const PATIENCE: u32 = 100;
+/// Pauses until a kick is done before another is made: at first, and at most.
+const LEAST_PATIENCE: u32 = 8;
+const MOST_PATIENCE: u32 = 256;
 /// Kicks of one kicker: what else is delivered looks like what they brought, and
 /// whoever parks again asks again.
 const MOST_KICKS: u32 = 32;
+/// Looks of the keeper, a millisecond each, after which a queue is kicked once more:
+/// each time four times as many, from the first to the last.
+const RECHECKS: (u32, u32) = (4, 1024);
 /// Pauses without any movement, although an entry is available, before another
 /// process helps; and how many may.
 const STUCK: u32 = 50;
@@ -90,10 +100,39 @@ impl Engine {
             any |= kicked || stranded;
             if stranded && !kicked {
                 queue.stranded.store(false, Ordering::SeqCst);
+                queue.recheck_after.store(RECHECKS.0, Ordering::Relaxed);
+                queue.recheck_in.store(RECHECKS.0, Ordering::Relaxed);
                 self.start_kicker(index as u16);
+            } else if !kicked {
+                any |= self.recheck(index as u16);
             }
         }
         any
+    }
+
+    /// Has a queue kicked again that was some time ago; whether it is to be again.
+    fn recheck(self: &Arc<Self>, index: u16) -> bool {
+        let queue = &self.queues[index as usize];
+        match queue.recheck_in.load(Ordering::Relaxed) {
+            0 => return false,
+            1 => {}
+            left => {
+                queue.recheck_in.store(left - 1, Ordering::Relaxed);
+                return true;
+            }
+        }
+        let next = 4 * queue.recheck_after.load(Ordering::Relaxed);
+        queue.recheck_after.store(next, Ordering::Relaxed);
+        queue.recheck_in.store(if next > RECHECKS.1 { 0 } else { next }, Ordering::Relaxed);
+        if queue.available.load(Ordering::SeqCst) > 0 {
+            self.start_kicker(index);
+        }
+        true
+    }
+
+    /// The entry that a retrieval of ours came in has been committed.
+    pub(super) fn kick_done(&self, entry: &Entry) {
+        self.queue(entry).kicks_done.fetch_add(1, Ordering::SeqCst);
     }
 
     fn start_kicker(self: &Arc<Self>, queue: u16) {
@@ -121,7 +160,7 @@ impl Engine {
         let brought_so_far =
             || queue.delivered.load(Ordering::SeqCst) - queue.kicked.load(Ordering::SeqCst);
         let available = || queue.available.load(Ordering::SeqCst) > 0;
-        let (mut in_vain, mut kicks) = (0, 0);
+        let (mut in_vain, mut kicks, mut patience) = (0, 0, LEAST_PATIENCE);
         while in_vain < 2 && kicks < MOST_KICKS && !self.stopping.load(Ordering::SeqCst) {
             let ready = (0..PATIENCE).any(|_| available() || pause());
             if !ready {
@@ -134,6 +173,15 @@ impl Engine {
             }
             self.kicks.count.fetch_add(1, Ordering::Relaxed);
             kicks += 1;
+            let sent = queue.kicks_sent.fetch_add(1, Ordering::SeqCst) + 1;
+            let done = || queue.kicks_done.load(Ordering::SeqCst) >= sent;
+            let ends = || self.stopping.load(Ordering::SeqCst) || self.gone.load(Ordering::SeqCst);
+            if !(0..patience).any(|_| done() || ends() || pause()) {
+                // Its thread has no CPU; or it came to no entry, and waits in the FIFO
+                // for a kick itself.
+                patience = (2 * patience).min(MOST_PATIENCE);
+                continue;
+            }
             pause();
             in_vain = if brought_so_far() != before { 0 } else { in_vain + 1 };
         }

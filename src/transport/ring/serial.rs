@@ -103,6 +103,11 @@ impl SerialLoop {
                 }
                 match engine.serve(&self.worker, entry) {
                     Served::Answered => self.commit(engine, entry)?,
+                    Served::Retrieved => {
+                        self.commit(engine, entry)?;
+                        self.ring.submit()?;
+                        engine.kick_done(entry);
+                    }
                     Served::Gone => self.replace(engine, entry)?,
                     Served::Stopped => return Ok(()),
                 }

@@ -139,6 +139,8 @@ impl Worker {
 pub enum Served {
     /// Answered: the entry is the caller's, to be committed.
     Answered,
+    /// The same; it was a retrieval of ours, a kick.
+    Retrieved,
     /// The entry is somebody else's now.
     Gone,
     /// The engine ends; the request was not looked at.
@@ -164,13 +166,15 @@ impl Engine {
         if self.kicks.is_one_of_ours(&header) {
             self.queue(entry).kicked.fetch_add(1, Ordering::SeqCst);
             let turn = entry.begin(&header);
-            if header.opcode == Opcode::Statfs as u32 {
+            let served = if header.opcode == Opcode::Statfs as u32 {
                 let _ = crate::session::reply::statfs(&entry.request, 0, 512, 255);
+                Served::Answered
             } else {
                 crate::transport::no_answer(&entry.request);
-            }
+                Served::Retrieved
+            };
             return match entry.request.take_answered(turn) {
-                true => Served::Answered,
+                true => served,
                 false => Served::Gone,
             };
         }
@@ -281,6 +285,11 @@ impl<'a> Handler<'a> {
                 self.pin(entry.queue());
                 match self.engine.serve(&self.worker, entry) {
                     Served::Answered => self.commit(entry)?,
+                    Served::Retrieved => {
+                        self.commit(entry)?;
+                        self.ring.submit()?;
+                        self.engine.kick_done(entry);
+                    }
                     Served::Gone => self.replace(entry),
                     Served::Stopped => return Ok(()),
                 }
@@ -443,7 +452,7 @@ impl Engine {
     fn serve_without_ring(&self, worker: &Arc<Worker>, beginning: Beginning) {
         if let Beginning::Serve(entry) = beginning {
             match self.serve(worker, entry) {
-                Served::Answered => self.push_answer(entry),
+                Served::Answered | Served::Retrieved => self.push_answer(entry),
                 Served::Gone if self.queue(entry).available.load(Ordering::SeqCst) <= 0 => {
                     self.wanted.lock().push(entry.queue());
                     self.bell.signal();
