@@ -42,7 +42,9 @@ impl ShortName {
 
     /// Becomes `name`, of at most [`LONGEST`] bytes.
     pub fn set(&self, name: &[u8]) {
-        for (place, bytes) in self.0.iter().zip(name.chunks(WORD)) {
+        // The first word also of a name without bytes.
+        self.0[0].store(word(&name[..name.len().min(WORD)]), Relaxed);
+        for (place, bytes) in self.0.iter().zip(name.chunks(WORD)).skip(1) {
             place.store(word(bytes), Relaxed);
         }
     }
