@@ -217,6 +217,12 @@ each_transport! {
         if !support::machine::is_root() {
             return skip("only root maps the ids of a mount");
         }
+        let unshare = std::process::Command::new("unshare").args(["--user", "true"]).output();
+        let unshare = unshare.expect("unshare");
+        if !unshare.status.success() {
+            let why = String::from_utf8_lossy(&unshare.stderr).into_owned();
+            return skip(&format!("no user namespace to be had (in a chroot?): {why}"));
+        }
         for (set, unset) in [(cap::ALLOW_IDMAP, 0), (0, cap::ALLOW_IDMAP)] {
             let Some(mount) = mount_as(on, set, unset, &["default_permissions"]) else { return };
             assert_eq!(map_ids(&mount), if set != 0 { Ok(()) } else { Err(libc::EINVAL) });
