@@ -8,7 +8,7 @@ set -euo pipefail
 programs=$build/stock
 # Not lifecycle: the loop of libfuse 3.14 ends with ECONNABORTED now and then when
 # its mount goes.
-suites=(ops dirs io locks notify interrupts threads blkdev high high_main)
+suites=(ops dirs io locks notify interrupts threads blkdev)
 
 flags=$(pkg-config --cflags --libs fuse3 2>/dev/null) ||
     die "no libfuse3 to compare with (on Debian: apt-get install libfuse3-dev)"
@@ -32,6 +32,12 @@ if grep -q ringfuse_version "$library"; then
     exit 0
 fi
 say "Tests on $library, libfuse $(pkg-config --modversion fuse3)"
+# What these expect was seen of 3.14; 3.17 interrupts and ends otherwise.
+if ! pkg-config --atleast-version=3.15 fuse3; then
+    suites+=(high high_main)
+else
+    say "skipped: high, high_main: they know libfuse up to 3.14, this is $(pkg-config --modversion fuse3)"
+fi
 unset RINGFUSE_TEST_CALLS RINGFUSE_TEST_LIBDIR
 export RINGFUSE_TEST_STOCK=1 RINGFUSE_TEST_BUILD=$programs
 "$top/scripts/cargo.sh" test --quiet --no-fail-fast "${suites[@]/#/--test=}" "$@"
