@@ -176,14 +176,21 @@ impl Engine {
             let sent = queue.kicks_sent.fetch_add(1, Ordering::SeqCst) + 1;
             let done = || queue.kicks_done.load(Ordering::SeqCst) >= sent;
             let ends = || self.stopping.load(Ordering::SeqCst) || self.gone.load(Ordering::SeqCst);
-            if !(0..patience).any(|_| done() || ends() || pause()) {
+            let brought = || brought_so_far() != before;
+            if !(0..patience).any(|_| brought() || done() || ends() || pause()) {
                 // Its thread has no CPU; or it came to no entry, and waits in the FIFO
                 // for a kick itself.
                 patience = (2 * patience).min(MOST_PATIENCE);
                 continue;
             }
-            pause();
-            in_vain = if brought_so_far() != before { 0 } else { in_vain + 1 };
+            if !brought() {
+                pause();
+            }
+            if brought() {
+                (in_vain, patience) = (0, LEAST_PATIENCE);
+            } else {
+                in_vain += 1;
+            }
         }
     }
 
