@@ -196,7 +196,7 @@ impl Nodes {
         })
     }
 
-    /// Locks all or nothing.
+    /// Locks all or nothing, for who moves or waits.
     pub(super) fn attempt(
         &self,
         aims: &Both<Aim<'_>>,
@@ -274,30 +274,38 @@ impl Nodes {
             }
         }
         let mut at = aim.base;
-        while at != ROOT {
-            if at != aim.base {
-                if chain.walk.is_none() {
-                    taken(take(at, Mode::Shared, false), at, Mode::Shared)?;
-                    chain.above.push(at);
-                }
-            } else if chain.base_held.is_none() {
+        if at != ROOT {
+            if chain.base_held.is_none() {
                 let mode = if aim.name.is_some() { Mode::Shared } else { last };
                 let parent = taken(take(at, mode, false), at, mode)?;
                 chain.base_held = Some(mode);
                 chain.parent |= mode == Mode::Exclusive && parent;
             }
-            let node = self.slab.node(at);
-            if !node.is(NAMED) {
-                return Err(Stop::Failed(NodeError::NoName));
+            at = self.pass(at, &mut chain.text)?;
+            if at != ROOT && matches!(order, Order::Arriving) {
+                chain.walk = self.walks.begin(aim.base);
             }
-            self.slab.prepend_name(at, &mut chain.text);
-            let above = node.parent.load(Relaxed);
-            if at == aim.base && above != ROOT && matches!(order, Order::Arriving) {
-                chain.walk = self.walks.begin(at);
+        }
+        while at != ROOT {
+            if chain.walk.is_none() {
+                taken(take(at, Mode::Shared, false), at, Mode::Shared)?;
+                chain.above.push(at);
             }
-            at = above;
+            at = self.pass(at, &mut chain.text)?;
         }
         chain.text.finish();
         Ok(())
+    }
+
+    /// Puts the name of a node that stays where it is before `text`; the directory
+    /// above it.
+    #[inline]
+    fn pass(&self, slot: Slot, text: &mut Text) -> Result<Slot, Stop> {
+        let node = self.slab.node(slot);
+        if !node.is(NAMED) {
+            return Err(Stop::Failed(NodeError::NoName));
+        }
+        self.slab.prepend_name(slot, text);
+        Ok(node.parent.load(Relaxed))
     }
 }

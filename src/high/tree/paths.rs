@@ -1,7 +1,7 @@
 //! Paths for operations, and what operations do to names. See the
 //! [contract](super).
 
-use super::locks::{Aim, Chain, Order, Stop};
+use super::locks::{Aim, Chain, Order};
 use super::nodes::{Entry, Nodes};
 use super::slab::{Slot, HIDDEN, NONE, ROOT};
 use super::NodeError;
@@ -81,13 +81,9 @@ impl Nodes {
     pub fn lock<'a>(&'a self, target: Target<'a>) -> Result<Path<'a>, NodeError> {
         let mut path = self.begin(target)?;
         let aim = target.aim(path.base);
-        match self.climb(&aim, Order::Arriving, None, &mut path.chain) {
-            Ok(()) => {}
-            Err(Stop::Failed(error)) => return Err(error),
-            Err(_) => {
-                self.let_go(std::mem::take(&mut path.chain), None);
-                path.chain = self.acquire((aim, None))?.0;
-            }
+        if let Err(stop) = self.climb(&aim, Order::Arriving, None, &mut path.chain) {
+            self.let_go(std::mem::take(&mut path.chain), None);
+            path.chain = self.acquire((aim, None), stop)?.0;
         }
         Ok(path)
     }
@@ -114,15 +110,11 @@ impl Nodes {
         let climbed = self
             .climb(&aim, Order::Arriving, None, &mut one.chain)
             .and_then(|()| self.climb(&aim2, Order::Arriving, Some(&one.chain), &mut two.chain));
-        match climbed {
-            Ok(()) => {}
-            Err(Stop::Failed(error)) => return Err(error),
-            Err(_) => {
-                self.let_go(std::mem::take(&mut two.chain), None);
-                self.let_go(std::mem::take(&mut one.chain), None);
-                let (chain, chain2) = self.acquire((aim, Some(aim2)))?;
-                (one.chain, two.chain) = (chain, chain2.expect("two aims, two chains"));
-            }
+        if let Err(stop) = climbed {
+            self.let_go(std::mem::take(&mut two.chain), None);
+            self.let_go(std::mem::take(&mut one.chain), None);
+            let (chain, chain2) = self.acquire((aim, Some(aim2)), stop)?;
+            (one.chain, two.chain) = (chain, chain2.expect("two aims, two chains"));
         }
         Ok(PathPair { first: one, second: two })
     }

@@ -78,14 +78,17 @@ pub struct Queue {
 }
 
 impl Nodes {
-    /// Locks the paths, and waits until that is possible. The caller keeps the
-    /// bases pinned.
-    pub(super) fn acquire(&self, aims: Both<Aim<'_>>) -> Result<Both<Chain>, NodeError> {
-        let moving = match self.attempt(&aims, Order::Arriving) {
-            Ok(chains) => return Ok(chains),
-            Err(Stop::Failed(error)) => return Err(error),
-            Err(Stop::Blocked(_)) => false,
-            Err(Stop::Moves) => {
+    /// Locks the paths for somebody who has just come and was stopped, and waits
+    /// until that is possible. The caller keeps the bases pinned.
+    pub(super) fn acquire(
+        &self,
+        aims: Both<Aim<'_>>,
+        stop: Stop,
+    ) -> Result<Both<Chain>, NodeError> {
+        let moving = match stop {
+            Stop::Failed(error) => return Err(error),
+            Stop::Blocked(_) => false,
+            Stop::Moves => {
                 self.stop_walks(&self.queue.lock());
                 match self.attempt(&aims, Order::Moving) {
                     Err(Stop::Blocked(_) | Stop::Moves) => true,
