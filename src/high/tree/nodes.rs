@@ -14,7 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Instant;
 
@@ -107,12 +107,13 @@ impl DerefMut for LockedIds<'_> {
 pub(super) struct ById<'a>(pub(super) &'a Slab);
 pub(super) struct ByName<'a>(pub(super) &'a Slab);
 
+/// Followed by guesses too: who reads a link has to see the chunk of where it leads.
 impl Links for ById<'_> {
     fn next(&self, slot: Slot) -> Slot {
-        self.0.node(slot).next_by_id.load(Relaxed)
+        self.0.node(slot).next_by_id.load(Acquire)
     }
     fn set_next(&self, slot: Slot, next: Slot) {
-        self.0.node(slot).next_by_id.store(next, Relaxed);
+        self.0.node(slot).next_by_id.store(next, Release);
     }
     fn hash(&self, slot: Slot) -> u32 {
         mix(self.0.node(slot).id.load(Relaxed))
@@ -302,7 +303,7 @@ impl Nodes {
             let parent = node.parent.swap(NONE, Relaxed);
             self.slab.reset(slot);
             node.id.store(0, Relaxed);
-            node.next_by_id.store(ids.free, Relaxed);
+            node.next_by_id.store(ids.free, Release);
             ids.free = slot;
             drop(ids);
             if parent == ROOT {

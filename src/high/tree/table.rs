@@ -7,7 +7,8 @@
 //! that never move, and stay until the table is dropped.
 //!
 //! A table has no lock of its own; its owner has, and takes it for everything but
-//! [`Table::guess`]. All fields are atomics for that one's sake.
+//! [`Table::guess`]. All fields are atomics for that one's sake, and a slot is
+//! written with Release order wherever a guess may read it.
 
 use super::slab::{Slot, NONE};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -130,7 +131,7 @@ impl Table {
         let head = self.head_of(links.hash(slot));
         let mut at = head.load(Relaxed);
         if at == slot {
-            head.store(links.next(slot), Relaxed);
+            head.store(links.next(slot), Release);
         } else {
             while at != NONE && links.next(at) != slot {
                 at = links.next(at);
