@@ -70,13 +70,6 @@ impl Nodes {
         slot
     }
 
-    /// What is at a name now; for a name that is about to be another node's.
-    fn unname_at(&self, names: &Table, hash: u32, at: Slot, name: &[u8]) -> Option<Slot> {
-        let slot = self.named(names, hash, at, name)?;
-        self.unname_in(names, slot);
-        Some(slot)
-    }
-
     fn unname_in(&self, names: &Table, slot: Slot) {
         names.remove(&ByName(&self.slab), slot);
         self.slab.node(slot).clear(NAMED);
@@ -92,13 +85,14 @@ impl Nodes {
     /// Takes the name `name` in `parent` out of the table. Its node stays while
     /// something refers to it.
     pub(super) fn unname(&self, parent: Slot, name: &[u8]) {
-        let Some(pin) = self.pin_child(parent, name) else { return };
         let hash = self.hash(parent, name);
-        let gone = self.unname_at(&self.names[shard(hash)].0.lock(), hash, parent, name);
-        if let Some(slot) = gone {
-            self.no_more_remembered(slot);
-        }
-        drop(pin);
+        let names = self.names[shard(hash)].0.lock();
+        let Some(slot) = self.named(&names, hash, parent, name) else { return };
+        self.refer(slot);
+        self.unname_in(&names, slot);
+        drop(names);
+        self.no_more_remembered(slot);
+        self.unrefer(slot);
     }
 
     /// The same for a node whose exclusive path lock the caller has.
