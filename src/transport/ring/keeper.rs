@@ -12,6 +12,7 @@
 //! so one of the two sees the other.
 
 use super::entry::Entry;
+use super::kick::Recheck;
 use super::placement::Started;
 use super::sqe::{self, Token};
 use super::stream;
@@ -103,6 +104,7 @@ impl Handle {
                 watch: Watch::default(),
                 started: Started::default(),
                 streams: Vec::new(),
+                rechecks: Vec::new(),
                 oldest_pending: None,
                 pending_for: 0,
                 quiet: 0,
@@ -147,6 +149,7 @@ struct Keeper {
     watch: Watch,
     started: Started,
     streams: Vec<stream::Seen>,
+    rechecks: Vec<Recheck>,
     /// The request that waited longest for a thread then.
     oldest_pending: Option<NonNull<Entry>>,
     /// Looks since it became that.
@@ -382,7 +385,7 @@ impl Keeper {
                 // More threads than may run callbacks would only wait for their turn.
                 busy |= self.engine.gate.has_room() && self.grow(queue, threads);
             }
-            busy |= self.engine.look_after_kicks();
+            busy |= self.engine.look_after_kicks(&mut self.rechecks);
         }
         busy |= self.look_after_pending()?;
         self.engine.look_at_placement(&mut self.started);

@@ -11,7 +11,7 @@
 //! a row brought nothing. On a busy machine a kick takes its time: what it brought
 //! is known only when its entry has been committed. As even then the last word may
 //! be missed, the keeper has the queue kicked some more times, ever later
-//! ([`RECHECKS`]): no request may wait for ever. A kicker has two ways:
+//! ([`Recheck`]): no request may wait for ever. A kicker has two ways:
 //!
 //! * FUSE_NOTIFY_RETRIEVE of no bytes for a regular file that the kernel knows:
 //!   its answer comes as a request that nobody waits for.
@@ -47,15 +47,45 @@ const MOST_PATIENCE: u32 = 256;
 /// Kicks of one kicker: what else is delivered looks like what they brought, and
 /// whoever parks again asks again.
 const MOST_KICKS: u32 = 32;
-/// Looks of the keeper, a millisecond each, after which a queue is kicked once more:
-/// each time four times as many, from the first to the last.
-const RECHECKS: (u32, u32) = (4, 1024);
 /// Pauses without any movement, although an entry is available, before another
 /// process helps; and how many may.
 const STUCK: u32 = 50;
 const MAX_PRODDERS: usize = 64;
 /// Numbers of our retrievals: even, and no request's nor a program's retrieval's.
 const NUMBERS: u64 = 1 << 61;
+
+/// When a queue is kicked once more, to be sure: in looks of the keeper, each time
+/// after four times as many.
+#[derive(Clone, Copy, Default)]
+pub struct Recheck {
+    /// 0: never.
+    left: u32,
+    waited: u32,
+}
+
+impl Recheck {
+    const SOONEST: u32 = 4;
+    const LATEST: u32 = 1024;
+
+    fn first() -> Self {
+        Self { left: Self::SOONEST, waited: Self::SOONEST }
+    }
+
+    fn is_to_be(self) -> bool {
+        self.left > 0
+    }
+
+    /// One look more; whether it is time.
+    fn is_due(&mut self) -> bool {
+        let due = self.left == 1;
+        self.left = self.left.saturating_sub(1);
+        if due && self.waited < Self::LATEST {
+            self.waited *= 4;
+            self.left = self.waited;
+        }
+        due
+    }
+}
 
 /// The kicks of an engine.
 #[derive(Default)]
@@ -91,43 +121,27 @@ impl Kicks {
 }
 
 impl Engine {
-    /// Starts kickers where requests may be stranded; true while there are any.
-    pub(super) fn look_after_kicks(self: &Arc<Self>) -> bool {
+    /// Starts kickers where requests may be stranded, or were some time ago; true
+    /// while there are any, or are to be. Called with every look of the keeper.
+    pub(super) fn look_after_kicks(self: &Arc<Self>, rechecks: &mut Vec<Recheck>) -> bool {
+        rechecks.resize(self.queues.len(), Recheck::default());
         let mut any = false;
-        for (index, queue) in self.queues.iter().enumerate() {
-            let stranded = queue.stranded.load(Ordering::SeqCst);
+        for (index, (queue, recheck)) in self.queues.iter().zip(rechecks).enumerate() {
             let kicked = queue.kicker.load(Ordering::SeqCst);
-            any |= kicked || stranded;
-            if stranded && !kicked {
+            let stranded = queue.stranded.load(Ordering::SeqCst);
+            any |= kicked || stranded || recheck.is_to_be();
+            if kicked {
+                continue;
+            }
+            if stranded {
                 queue.stranded.store(false, Ordering::SeqCst);
-                queue.recheck_after.store(RECHECKS.0, Ordering::Relaxed);
-                queue.recheck_in.store(RECHECKS.0, Ordering::Relaxed);
+                *recheck = Recheck::first();
                 self.start_kicker(index as u16);
-            } else if !kicked {
-                any |= self.recheck(index as u16);
+            } else if recheck.is_due() && queue.available.load(Ordering::SeqCst) > 0 {
+                self.start_kicker(index as u16);
             }
         }
         any
-    }
-
-    /// Has a queue kicked again that was some time ago; whether it is to be again.
-    fn recheck(self: &Arc<Self>, index: u16) -> bool {
-        let queue = &self.queues[index as usize];
-        match queue.recheck_in.load(Ordering::Relaxed) {
-            0 => return false,
-            1 => {}
-            left => {
-                queue.recheck_in.store(left - 1, Ordering::Relaxed);
-                return true;
-            }
-        }
-        let next = 4 * queue.recheck_after.load(Ordering::Relaxed);
-        queue.recheck_after.store(next, Ordering::Relaxed);
-        queue.recheck_in.store(if next > RECHECKS.1 { 0 } else { next }, Ordering::Relaxed);
-        if queue.available.load(Ordering::SeqCst) > 0 {
-            self.start_kicker(index);
-        }
-        true
     }
 
     /// The entry that a retrieval of ours came in has been committed.

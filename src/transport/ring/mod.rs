@@ -53,7 +53,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use worker::Worker;
@@ -84,10 +84,6 @@ struct Queue {
     /// entries have been committed.
     kicks_sent: AtomicU64,
     kicks_done: AtomicU64,
-    /// Looks of the keeper until the queue is kicked once more, to be sure; 0: never.
-    recheck_in: AtomicU32,
-    /// How many looks it was the last time.
-    recheck_after: AtomicU32,
     /// Requests among them that were part of a stream.
     streamed: AtomicU64,
     /// Its threads are not to be bound at the moment.
@@ -228,8 +224,6 @@ impl Engine {
                     kicker: AtomicBool::new(false),
                     kicks_sent: AtomicU64::new(0),
                     kicks_done: AtomicU64::new(0),
-                    recheck_in: AtomicU32::new(0),
-                    recheck_after: AtomicU32::new(0),
                     streamed: AtomicU64::new(0),
                     roams: AtomicBool::new(false),
                     file: AtomicU64::new(0),
