@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::fs::{copy_file_range, fallocate, open, seek, FallocateFlags, Mode, OFlags, SeekFrom};
 use rustix::io::{dup, Errno};
-use rustix::thread::{gettid, RawPid};
 use support::raw::{close, ioctl, ioctl_data};
 use support::*;
 
@@ -109,11 +108,8 @@ each_transport! {
         let second = dup(&file).unwrap();
         fs.trace.take();
         drop(second);
-        // A process that another test starts has our descriptors until it executes
-        // its program, and flushes them then.
-        let own = RawPid::from(gettid().as_raw_nonzero()).into();
         let flushes: Vec<_> =
-            fs.trace.all("flush").into_iter().filter(|line| line.dec("pid") == own).collect();
+            fs.trace.all("flush").into_iter().filter(|line| line.dec("pid") == me()).collect();
         let [flush] = &flushes[..] else { panic!("not exactly one flush of ours in {flushes:#?}") };
         assert_eq!((flush.dec("flush"), flush.hex("fh") >> 48), (1, 0xfeed));
         assert_ne!(flush.hex("owner"), 0);

@@ -7,7 +7,6 @@ use std::fs::{File, OpenOptions};
 
 use rustix::fs::{flock, FlockOperation};
 use rustix::io::{dup, Errno};
-use rustix::thread::{gettid, RawPid};
 use support::raw::{catch_interrupts, fcntl_lock, interrupt, lock_of};
 use support::*;
 
@@ -144,9 +143,7 @@ each_transport! {
         fcntl_lock(&file, libc::F_SETLK, &mut lock_of(libc::F_WRLCK, 0, 10)).unwrap();
         let owner = fs.trace.one("setlk").hex("owner");
         drop(dup(&file).unwrap());
-        // Not those of other tests' children, which have the file until they exec.
-        let own = RawPid::from(gettid().as_raw_nonzero()).into();
-        let flushes = fs.trace.all("flush").into_iter().filter(|line| line.dec("pid") == own);
+        let flushes = fs.trace.all("flush").into_iter().filter(|line| line.dec("pid") == me());
         let owners: Vec<_> = flushes.map(|line| line.hex("owner")).collect();
         assert_eq!(owners, [owner]);
     }

@@ -10,7 +10,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::{pinned, skip, stock, Mount, Server, Transport};
+use support::{me, pinned, skip, stock, Mount, Server, Transport};
 
 const STOCK: &str = "/usr/lib/x86_64-linux-gnu/libfuse3.so.3";
 
@@ -191,12 +191,14 @@ each_transport! {
     fn file_information(on) {
         let unflushed = |fs: &Mount| {
             fs.command("ping");
-            assert_eq!(fs.command("flushes"), 0);
+            assert_eq!(fs.command(&format!("flushes {}", me())), 0);
         };
         serves(on, &ALL, &[("OLD_NOFLUSH", "7")], unflushed);
         let newer = [("OLD_NOFLUSH", "8"), ("RINGFUSE_SO3_LAYOUT", "3.16")];
         serves(on, &Libraries { stock: false, ..ONLY_SO3 }, &newer, unflushed);
-        serves(on, &ALL, &[], |fs| assert_eq!(fs.command("flushes"), 1));
+        serves(on, &ALL, &[], |fs| {
+            assert_eq!(fs.command(&format!("flushes {}", me())), 1);
+        });
     }
 }
 

@@ -15,7 +15,6 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use rustix::process::Signal;
-use rustix::thread::{gettid, RawPid};
 use support::*;
 
 const ROOT: i128 = 1;
@@ -43,7 +42,7 @@ fn forget_many(fs: &Mount) -> Vec<Line> {
         held.push(open(fs.at(&name), OFlags::PATH, Mode::empty()).unwrap());
         unlink(fs.at(&name)).unwrap();
     }
-    fs.signal(Signal::STOP);
+    fs.stop();
     drop(held);
     fs.signal(Signal::CONT);
     let mut batches = Vec::new();
@@ -96,7 +95,7 @@ each_transport! {
         let line = fs.trace.one("lookup");
         assert_eq!(line.dec("uid"), rustix::process::geteuid().as_raw().into());
         assert_eq!(line.dec("gid"), rustix::process::getegid().as_raw().into());
-        assert_eq!(line.dec("pid"), RawPid::from(gettid().as_raw_nonzero()).into());
+        assert_eq!(line.dec("pid"), me());
         // The umask comes with what creates, and only there.
         mkdirat(CWD, fs.at("dir"), Mode::from_raw_mode(0o755)).unwrap();
         assert_eq!(fs.trace.one("mkdir").oct("umask"), u64::from(old.as_raw_mode()));

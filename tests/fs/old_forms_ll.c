@@ -24,7 +24,8 @@
  *
  * Files: "file" (contents "contents\n") and "meet", a read of which waits for
  * two more. Commands: "expire4 NAME", "expire5 NAME" (the forms of
- * fuse_lowlevel_notify_expire_entry), "flushes" and "ping".
+ * fuse_lowlevel_notify_expire_entry), "flushes PID" (how many that thread had)
+ * and "ping".
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -43,6 +44,13 @@
 #include <unistd.h>
 
 typedef void *req_t;
+
+struct context {
+	uid_t uid;
+	gid_t gid;
+	pid_t pid;
+	mode_t umask;
+};
 
 struct args { int argc; char **argv; int allocated; };
 struct opt { const char *templ; unsigned long offset; int value; };
@@ -81,7 +89,9 @@ static void *library, *session;
 static char *mountpoint;
 static pthread_barrier_t meeting;
 static pthread_mutex_t command_runs = PTHREAD_MUTEX_INITIALIZER;
-static int flushes, userdata;
+static int userdata;
+static pid_t flushed[16]; /* the clients of the first flushes */
+static unsigned flushes;
 
 #define CALL(type, name) ((type)find(name))
 
@@ -268,10 +278,26 @@ static void op_read(req_t req, uint64_t ino, size_t size, off_t off,
 
 static void op_flush(req_t req, uint64_t ino, void *fi)
 {
+	struct context *context =
+		CALL(struct context *(*)(req_t), "fuse_req_ctx@FUSE_3.0")(req);
+	unsigned at = __atomic_fetch_add(&flushes, 1, __ATOMIC_SEQ_CST);
+
 	(void)ino;
 	(void)fi;
-	__atomic_add_fetch(&flushes, 1, __ATOMIC_SEQ_CST);
+	if (at >= sizeof(flushed) / sizeof(flushed[0]))
+		fail("too many flushes");
+	__atomic_store_n(&flushed[at], context->pid, __ATOMIC_SEQ_CST);
 	CALL(int (*)(req_t, int), "fuse_reply_err@FUSE_3.0")(req, 0);
+}
+
+static int flushes_of(pid_t client)
+{
+	unsigned all = __atomic_load_n(&flushes, __ATOMIC_SEQ_CST);
+	int own = 0;
+
+	for (unsigned at = 0; at < all; at++)
+		own += __atomic_load_n(&flushed[at], __ATOMIC_SEQ_CST) == client;
+	return own;
 }
 
 static long command(char *line)
@@ -280,8 +306,8 @@ static long command(char *line)
 
 	if (name)
 		*name++ = '\0';
-	if (strcmp(line, "flushes") == 0)
-		return __atomic_load_n(&flushes, __ATOMIC_SEQ_CST);
+	if (name && strcmp(line, "flushes") == 0)
+		return flushes_of(atoi(name));
 	if (strcmp(line, "ping") == 0)
 		return 0;
 	if (name && strcmp(line, "expire4") == 0)

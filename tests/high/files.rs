@@ -29,7 +29,7 @@ each_transport! {
         assert_eq!(line.hex("fh"), 0);
         drop(file);
         let lines = fs.trace.take();
-        let flush = lines.iter().find(|line| line.op == "flush").expect("flush");
+        let flush = lines.iter().find(|line| line.op == "flush" && line.dec("pid") == me()).expect("flush");
         from_me(flush);
         let handle = handle_of(flush);
         let release = match lines.into_iter().find(|line| line.op == "release") {

@@ -5,8 +5,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 
 use super::support::mount::built;
-use super::support::{Ending, Line, Mount, Server, Transport};
-use rustix::thread::{gettid, RawPid};
+use super::support::{me, Ending, Line, Mount, Server, Transport};
 use tempfile::TempDir;
 
 /// How it is to be shown.
@@ -92,12 +91,9 @@ impl Shown {
         names
     }
 
-    /// What this thread asked for since the last look. Others ask, too: a test
-    /// beside this one that starts a process has descriptors closed in it, with a
-    /// flush each.
+    /// What this thread asked for since the last look.
     pub fn asked(&self) -> Vec<Line> {
-        let me = i128::from(gettid_raw());
-        self.trace.take().into_iter().filter(|line| line.dec("pid") == me).collect()
+        self.trace.take().into_iter().filter(|line| line.dec("pid") == me()).collect()
     }
 
     /// The one operation `op` of those.
@@ -132,15 +128,11 @@ impl Shown {
 
 /// The context is this thread's, and init() has been.
 pub fn from_me(line: &Line) {
-    assert_eq!(line.dec("pid"), RawPid::from(gettid_raw()).into(), "{line:?}");
+    assert_eq!(line.dec("pid"), me(), "{line:?}");
     assert_eq!(line.dec("uid"), i128::from(rustix::process::getuid().as_raw()), "{line:?}");
     assert_eq!(line.dec("gid"), i128::from(rustix::process::getgid().as_raw()), "{line:?}");
     assert_eq!(line.text("private"), "after", "{line:?}");
     assert_eq!(line.dec("fuse"), 1, "{line:?}");
-}
-
-fn gettid_raw() -> RawPid {
-    gettid().as_raw_nonzero().get()
 }
 
 /// The operations with a file handle have the one that open() set.

@@ -15,6 +15,12 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// This thread, as requests name their clients. A process that another test starts
+/// has our descriptors, too, until it executes its program: it flushes them then.
+pub fn me() -> i128 {
+    rustix::thread::gettid().as_raw_nonzero().get().into()
+}
+
 pub type Pinned<T> = JoinHandle<T>;
 
 /// Runs `f` in a thread that stays on one CPU, so that all its requests go to

@@ -34,7 +34,7 @@ pub mod raw;
 pub mod record;
 pub mod trace;
 
-pub use client::{eventually, fnv, pinned, Pinned};
+pub use client::{eventually, fnv, me, pinned, Pinned};
 pub use machine::{cpus, skip, stock, Transport};
 pub use mount::{narrow, Ending, Mount, Server};
 pub use trace::Line;

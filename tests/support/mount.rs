@@ -399,6 +399,18 @@ impl Mount {
         kill_process(pid, signal).expect("kill");
     }
 
+    /// Stops the filesystem: none of its threads runs when this returns.
+    pub fn stop(&self) {
+        self.signal(Signal::STOP);
+        let stopped = |status: &str| status.contains("\nState:\tT");
+        eventually("all threads to stop", || {
+            let threads = fs::read_dir(format!("/proc/{}/task", self.pid)).expect("threads");
+            threads.flatten().all(|thread| {
+                fs::read_to_string(thread.path().join("status")).is_ok_and(|s| stopped(&s))
+            })
+        });
+    }
+
     /// Unmounts as a user would; waits for what is still being closed.
     pub fn unmount(&self) {
         eventually("the end of use of the mount", || {
