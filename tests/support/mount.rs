@@ -133,10 +133,7 @@ impl Server {
         // A wrapper may limit descriptors, of which a record takes one.
         let record =
             self.wrapper.is_empty().then(|| Record::begin(&mut command, &self.program, on));
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
+        let mut child = process::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()))
             .unwrap_or_else(|e| panic!("{}: {e}", self.program.display()));
         let (answers_in, answers) = channel();
         let (events_in, events) = channel();
@@ -227,14 +224,14 @@ impl Watchdog {
              umount -f \"$1\"; umount -l \"$1\" || fusermount3 -u -z \"$1\"; exit {}",
             Self::FIRED
         );
-        let process = Command::new("setsid")
+        let mut command = Command::new("setsid");
+        command
             .args(["sh", "-c", &script, "watchdog"])
             .arg(mountpoint)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("setsid");
+            .stderr(Stdio::null());
+        let process = process::start(&mut command).expect("setsid");
         Watchdog { process }
     }
 

@@ -1,9 +1,11 @@
 //! What the kernel tells about a filesystem process, from outside of it.
 
-use std::fs;
 use std::path::Path;
-use std::thread;
+use std::process::{Child, Command};
 use std::time::Duration;
+use std::{fs, io, thread};
+
+use parking_lot::RwLock;
 
 /// Submissions and completions of all io_urings of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +50,29 @@ fn counts_of(pid: u32, descriptor: &str) -> Option<(u64, u64)> {
         thread::sleep(Duration::from_millis(1));
     }
     panic!("fdinfo of io_uring descriptor {descriptor} of {pid} has no counters");
+}
+
+static STARTING: RwLock<()> = RwLock::new(());
+
+/// Starts a process. Until it executes its program it has all descriptors of this
+/// one, and flushes and perhaps releases the files among them.
+pub fn start(command: &mut Command) -> io::Result<Child> {
+    let _starting = STARTING.write();
+    command.spawn() // which returns when the program is executed
+}
+
+/// No process is started here while this lives: for tests in which a flush by anybody
+/// else counts. A thread that has it starts none itself.
+pub fn none_starts() -> impl Drop {
+    STARTING.read()
+}
+
+/// A number of /proc/PID/status, such as RssAnon in KiB.
+pub fn status(pid: u32, name: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("/proc/PID/status");
+    let field = |line: &str| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_string());
+    let value = text.lines().find_map(field).expect(name);
+    value.split(' ').next().and_then(|number| number.parse().ok()).expect("a number")
 }
 
 pub fn threads(pid: u32) -> usize {
