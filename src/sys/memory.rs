@@ -70,6 +70,16 @@ impl Map {
     }
 }
 
+/// Gives the memory of these pages of a [`Map`] back to the system: they are zero when
+/// they are next touched.
+///
+/// # Safety
+/// `start` is page-aligned and has `len` bytes of a map; nobody uses them meanwhile.
+pub unsafe fn give_back(start: *mut u8, len: usize) {
+    // SAFETY: the caller's promise. Where it is refused the memory just stays.
+    unsafe { libc::madvise(start.cast(), len, libc::MADV_DONTNEED) };
+}
+
 // SAFETY: memory belongs to no thread.
 unsafe impl Send for Map {}
 

@@ -27,7 +27,8 @@
  *     exit          calls fuse_session_exit(), then answers
  *     pid           the pid of the filesystem
  *     zeros         as many zero bytes as were asked for
- *     stream        the same, through the page cache
+ *     slow_zeros    the same after 20 ms
+ *     stream        as zeros, through the page cache
  *
  * Commands: unblock, release, told (what ringfuse.h says), and the numbers inside
  * (handlers now), peak (most handlers at once; sets it to 0), blocked (that wait for "unblock"),
@@ -284,10 +285,9 @@ static long held_child(void)
 
 static void zeros(fuse_req_t req, size_t size)
 {
-	char *data = calloc(1, size ? size : 1);
+	static char data[1 << 20]; /* never written, so it takes no memory */
 
 	fuse_reply_buf(req, data, size);
-	free(data);
 }
 
 /* `before`: how often "unblock" had been said when the request came. */
@@ -357,6 +357,9 @@ static void behave(fuse_req_t req, const char *name, size_t size,
 	} else if (strcmp(name, "exit") == 0) {
 		fuse_session_exit(serve_session);
 		text_answer(req, text);
+	} else if (strcmp(name, "slow_zeros") == 0) {
+		usleep(20000);
+		zeros(req, size);
 	} else if (strcmp(name, "zeros") == 0 || strcmp(name, "stream") == 0) {
 		zeros(req, size);
 	} else {

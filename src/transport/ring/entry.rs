@@ -25,15 +25,18 @@ use super::Engine;
 use crate::abi::kernel::{InHeader, Opcode, OutHeader, UringReqHeader};
 use crate::errno::{Errno, Result};
 use crate::session::request::{Request, Turn};
-use crate::sys::memory::Map;
+use crate::sys::memory::{give_back, Map};
 use memoffset::offset_of;
 use std::io::IoSlice;
+use std::os::fd::RawFd;
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicPtr;
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// The longest answer to a WRITE.
 const LATE: usize = 16;
+/// Bytes of its payload's memory that an idle entry keeps.
+const KEPT: usize = 16 * 1024;
 /// Bytes of an entry's map before the payload.
 pub const HEAD: usize = 16 * 1024;
 
@@ -48,6 +51,11 @@ pub struct Entry {
     queue: u16,
     commit_id: u64,
     engine: *const Engine,
+    /// The io_uring on which the entry is available: its descriptor, or -1. Set and
+    /// cleared by the thread whose ring it is.
+    holder: AtomicI32,
+    /// Bytes of the payload that have been touched since they were given back.
+    touched: AtomicUsize,
     /// The next one in the list of answered entries that wait for the keeper.
     pub(super) next: AtomicPtr<Entry>,
     /// Size of the map, to unmap it.
@@ -93,6 +101,8 @@ impl EntryBox {
                 queue,
                 commit_id: 0,
                 engine,
+                holder: AtomicI32::new(-1),
+                touched: AtomicUsize::new(0),
                 next: AtomicPtr::new(std::ptr::null_mut()),
                 map_len,
                 late: [0; LATE],
@@ -171,12 +181,48 @@ impl Entry {
         (self.payload, self.payload_len)
     }
 
+    /// The entry becomes available on the io_uring `ring`, or leaves it (-1).
+    pub fn set_holder(&self, ring: RawFd) {
+        self.holder.store(ring, Ordering::Relaxed);
+    }
+
+    /// The io_uring on which the entry is available.
+    pub fn holder(&self) -> RawFd {
+        self.holder.load(Ordering::Relaxed)
+    }
+
+    fn touch(&self, bytes: usize) {
+        if bytes > self.touched.load(Ordering::Relaxed) {
+            self.touched.store(bytes.min(self.payload_len), Ordering::Relaxed);
+            if self.is_warm() {
+                self.engine().memory.warmed();
+            }
+        }
+    }
+
+    /// Whether the payload has more memory than an idle entry may keep.
+    pub fn is_warm(&self) -> bool {
+        self.touched.load(Ordering::Relaxed) > KEPT
+    }
+
+    /// Gives the payload's memory back. For the thread on whose ring the entry is
+    /// available, which has submitted all that it had and seen all completions: the
+    /// kernel reads and writes payloads in that thread only, when it enters the ring.
+    pub fn cool(&self) {
+        if self.touched.swap(0, Ordering::Relaxed) > 0 {
+            // SAFETY: pages of our own map; neither the kernel nor anybody here is
+            // using them, and what they hold means nothing any more.
+            unsafe { give_back(self.payload, self.payload_len) };
+        }
+    }
+
     /// Takes a delivered request in: its header. Called by the owner, once per
     /// delivery.
     pub fn receive(&self) -> InHeader {
         // SAFETY: delivered, so this thread owns the entry.
         let this = unsafe { &mut *self.pointer().as_ptr() };
         this.commit_id = this.header.ent.commit_id;
+        self.touch(this.header.ent.payload_sz as usize);
         InHeader::read_from_prefix(&this.header.in_out)
             .map_or_else(|_| InHeader::new_zeroed(), |(header, _)| header)
     }
@@ -219,6 +265,7 @@ impl Entry {
         if total > self.payload_len {
             return Err(Errno(libc::EINVAL));
         }
+        self.touch(total);
         let inside = |part: &IoSlice<'_>| {
             let at = part.as_ptr() as usize;
             let payload = self.payload as usize;

@@ -13,6 +13,7 @@
 
 use super::entry::Entry;
 use super::kick::Recheck;
+use super::memory;
 use super::placement::Started;
 use super::sqe::{self, Token};
 use super::stream;
@@ -162,7 +163,7 @@ struct Keeper {
 impl Keeper {
     fn register(&mut self, entries: &[&'static Entry]) -> Result<()> {
         for entry in entries {
-            self.engine.give(entry);
+            self.engine.give(entry, &self.ring);
             self.ring.push(&sqe::register(entry))?;
         }
         self.ring.submit()?;
@@ -206,7 +207,7 @@ impl Keeper {
         let mut next_look = Instant::now() + TICK;
         while !self.engine.stopping.load(Ordering::SeqCst) {
             if self.engine.keeper_asleep.load(Ordering::SeqCst) && self.quiet > QUIET_TICKS + 1 {
-                self.ring.submit_and_wait()?;
+                self.sleep()?;
             } else {
                 let now = Instant::now();
                 self.ring
@@ -231,6 +232,24 @@ impl Keeper {
             }
         }
         self.dismiss_workers()
+    }
+
+    /// Until something moves; first the memory of a burst is given back.
+    fn sleep(&mut self) -> Result<()> {
+        if self.engine.memory.is_warm() {
+            self.ring.submit_and_wait_for(memory::IDLE)?;
+            let moved = !self.engine.keeper_asleep.load(Ordering::SeqCst);
+            if moved || !self.ring.is_drained() {
+                return Ok(());
+            }
+            for ring in self.engine.warm_rings() {
+                match ring == self.ring.as_raw_fd() {
+                    true => self.engine.cool(&mut self.ring)?,
+                    false => self.ring.push(&sqe::message(ring, Token::Cool, Token::Ignore))?,
+                }
+            }
+        }
+        self.ring.submit_and_wait()
     }
 
     fn completed(&mut self, token: Token, result: i32) -> Result<()> {
@@ -270,7 +289,7 @@ impl Keeper {
     fn commit(&mut self, entry: &'static Entry) -> Result<()> {
         self.stir();
         entry.prepare_commit();
-        self.engine.give(entry);
+        self.engine.give(entry, &self.ring);
         self.ring.push(&sqe::commit(entry))
     }
 
@@ -279,7 +298,7 @@ impl Keeper {
         let Ok(entry) = self.engine.new_entry(queue, false) else {
             return Ok(());
         };
-        self.engine.give(entry);
+        self.engine.give(entry, &self.ring);
         self.ring.push(&sqe::register(entry))?;
         self.ring.submit()?;
         self.engine.strand(queue);

@@ -16,6 +16,7 @@
 //!   none.
 //! * [`kick`]: requests that the kernel keeps in a queue's FIFO although an
 //!   entry is available are got moving by a request of our own.
+//! * [`memory`]: what payloads take, and when it is given back.
 //! * [`serial`]: one handler at a time: the calling thread's ring carries the
 //!   entries of all queues, and there the rule has nothing to protect.
 //!
@@ -27,6 +28,7 @@ pub mod entry;
 pub mod gate;
 mod keeper;
 mod kick;
+mod memory;
 mod placement;
 mod serial;
 mod sqe;
@@ -56,6 +58,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use uring::Ring;
 use worker::Worker;
 
 /// Handler threads of one session, at most, unless `max_threads` says less. On
@@ -133,6 +136,7 @@ pub struct Engine {
     pending: AtomicUsize,
     answers: Answers,
     kicks: kick::Kicks,
+    memory: memory::Memory,
     gate: Gate,
     placement: Placement,
     /// Wakes the keeper.
@@ -237,6 +241,7 @@ impl Engine {
             pending: AtomicUsize::new(0),
             answers: Answers::default(),
             kicks: kick::Kicks::default(),
+            memory: memory::Memory::default(),
             gate: Gate::new(max),
             placement: Placement::new(shape == LoopShape::Serial),
             bell,
@@ -355,13 +360,16 @@ impl Engine {
         Ok(entry)
     }
 
-    /// Counts an entry as the kernel's, just before its SQE is submitted.
-    fn give(&self, entry: &Entry) {
+    /// Counts an entry as the kernel's, just before its SQE is submitted on `ring`,
+    /// the calling thread's.
+    fn give(&self, entry: &Entry, ring: &Ring) {
+        entry.set_holder(ring.as_raw_fd());
         self.queue(entry).available.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Counts an entry that came back with a request.
     fn taken(&self, entry: &Entry) {
+        entry.set_holder(-1);
         let queue = self.queue(entry);
         queue.available.fetch_sub(1, Ordering::SeqCst);
         queue.delivered.fetch_add(1, Ordering::SeqCst);

@@ -32,6 +32,8 @@ pub struct SerialLoop {
     waiting: VecDeque<&'static Entry>,
     /// Whether the polls for the device and the exit are pending.
     watching: [bool; 2],
+    /// Memory is to be given back.
+    cool: bool,
 }
 
 /// Bound of what may complete at once before the kernel keeps a list.
@@ -51,13 +53,14 @@ impl SerialLoop {
             entries: entries.to_vec(),
             waiting: VecDeque::new(),
             watching: [false; 2],
+            cool: false,
         })
     }
 
     /// Registers the entries; INIT was answered.
     pub fn register(&mut self, engine: &Engine) -> Result<()> {
         for entry in std::mem::take(&mut self.entries) {
-            engine.give(entry);
+            engine.give(entry, &self.ring);
             self.ring.push(&sqe::register(entry))?;
         }
         self.ring.submit()?;
@@ -95,6 +98,9 @@ impl SerialLoop {
             self.ring.submit_and_wait()?;
             while let Some(completion) = self.ring.next() {
                 self.completed(engine, completion.token, completion.result)?;
+            }
+            if std::mem::take(&mut self.cool) {
+                engine.cool(&mut self.ring)?;
             }
             while let Some(entry) = self.waiting.pop_front() {
                 if session.exited() {
@@ -147,6 +153,7 @@ impl SerialLoop {
             Token::HandedOver(entry) => self.waiting.push_back(Entry::from_pointer(entry)),
             Token::Device => self.watching[0] = false,
             Token::Exit => self.watching[1] = false,
+            Token::Cool => self.cool = true,
             _ => {}
         }
         Ok(())
@@ -155,7 +162,7 @@ impl SerialLoop {
     /// Commits at once if another callback is about to run, else with the wait.
     fn commit(&mut self, engine: &Engine, entry: &'static Entry) -> Result<()> {
         entry.prepare_commit();
-        engine.give(entry);
+        engine.give(entry, &self.ring);
         self.ring.push(&sqe::commit(entry))?;
         if self.waiting.is_empty() {
             Ok(())
@@ -172,7 +179,7 @@ impl SerialLoop {
         let Ok(new) = engine.new_entry(entry.queue(), false) else {
             return Ok(());
         };
-        engine.give(new);
+        engine.give(new, &self.ring);
         self.ring.push(&sqe::register(new))?;
         self.ring.submit()?;
         engine.strand(entry.queue());
@@ -230,7 +237,7 @@ impl SerialLoop {
         self.watching = [false; 2];
         for queue in 0..engine.queues.len() as u16 {
             let entry = engine.new_entry(queue, true)?;
-            engine.give(entry);
+            engine.give(entry, &self.ring);
             self.ring.push(&sqe::register(entry))?;
             self.ring.submit()?;
             engine.strand(queue);

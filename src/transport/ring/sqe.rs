@@ -31,6 +31,8 @@ pub enum Token {
     HandOverSent(NonNull<Entry>),
     /// Register another entry for this queue.
     Grow(u16),
+    /// Give the memory of available entries back.
+    Cool,
     /// The thread that owns the ring was woken through its eventfd.
     Wake,
     /// `/dev/fuse` is readable.
@@ -58,6 +60,7 @@ impl Token {
             Self::Exit => 6,
             Self::Stop => 7,
             Self::Ignore => 8,
+            Self::Cool => 9,
         }
     }
 
@@ -73,6 +76,7 @@ impl Token {
             (5, _) => Self::Device,
             (6, _) => Self::Exit,
             (7, _) => Self::Stop,
+            (9, _) => Self::Cool,
             _ => Self::Ignore,
         }
     }

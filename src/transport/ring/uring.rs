@@ -92,6 +92,12 @@ impl Ring {
         }
     }
 
+    /// Whether nothing that has happened is left to be seen.
+    pub fn is_drained(&mut self) -> bool {
+        let overflowed = self.uring.submission().cq_overflow();
+        !overflowed && self.uring.completion().is_empty()
+    }
+
     /// The next thing that happened.
     pub fn next(&mut self) -> Option<Completion> {
         let cqe = self.uring.completion().next()?;

@@ -280,6 +280,7 @@ impl<'a> Handler<'a> {
         // `stopping` is looked at after the ring's descriptor was published, so
         // either it is seen here or the keeper's message arrives.
         let mut stopped = self.engine.stopping.load(Ordering::SeqCst);
+        let mut cool = false;
         while !stopped {
             while let Some(entry) = self.waiting.pop_front() {
                 self.pin(entry.queue());
@@ -306,9 +307,13 @@ impl<'a> Handler<'a> {
                         self.waiting.push_back(entry);
                     }
                     Token::Grow(queue) => self.register(queue),
+                    Token::Cool => cool = true,
                     Token::Stop => stopped = true,
                     _ => {}
                 }
+            }
+            if std::mem::take(&mut cool) {
+                self.engine.cool(&mut self.ring)?;
             }
         }
         Ok(())
@@ -336,7 +341,7 @@ impl<'a> Handler<'a> {
             return Ok(());
         }
         entry.prepare_commit();
-        self.engine.give(entry);
+        self.engine.give(entry, &self.ring);
         self.ring.push(&sqe::commit(entry))?;
         self.engine.place(entry.queue(), &mut self.place);
         if self.place.pinned || !self.waiting.is_empty() {
@@ -367,7 +372,7 @@ impl<'a> Handler<'a> {
     fn register(&mut self, queue: u16) {
         let registered = self.engine.new_entry(queue, false).and_then(|entry| {
             self.pin(queue);
-            self.engine.give(entry);
+            self.engine.give(entry, &self.ring);
             self.ring.push(&sqe::register(entry))?;
             // Known to the kernel before the kick that follows.
             self.ring.submit()
@@ -401,6 +406,7 @@ impl<'a> Handler<'a> {
 impl Engine {
     /// An entry came back with an error: the kernel will not use it again.
     pub(super) fn lost(&self, entry: &Entry, result: i32) {
+        entry.set_holder(-1);
         self.queue(entry).available.fetch_sub(1, Ordering::SeqCst);
         match -result {
             libc::ENOTCONN | libc::ECONNABORTED | libc::ECANCELED | libc::ENODEV => {
