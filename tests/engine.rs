@@ -381,36 +381,6 @@ each_transport! {
         assert!(after <= before + 8, "{before} rings, then {after}");
     }
 
-    /// What a burst of large requests has touched is given back when the mount is
-    /// idle, also by entries that were parked, and all of it is of use again.
-    fn memory_of_a_burst_is_given_back(on) {
-        if on == Transport::Dev {
-            return skip("threads that read /dev/fuse keep their buffers, as libfuse's do");
-        }
-        let fs = Server::new("engine_ll").mount(on);
-        assert_eq!(reader(&fs, cpus()[0], "fast", 0).join().unwrap(), "fast@0");
-        let memory = || process::status(fs.pid, "RssAnon") >> 10;
-        for _ in 0..2 {
-            let idle = memory();
-            let file = opened(&fs, "slow_zeros");
-            let clients: Vec<_> = (0..64)
-                .map(|i| {
-                    let (file, cpus) = (file.clone(), cpus());
-                    pinned(cpus[i % cpus.len()], move || {
-                        let mut data = vec![1; 1 << 20];
-                        assert_eq!(file.read_at(&mut data, 0).expect("read"), data.len());
-                        assert!(data.iter().all(|&byte| byte == 0));
-                    })
-                })
-                .collect();
-            clients.into_iter().for_each(|client| client.join().unwrap());
-            let burst = memory();
-            assert!(burst > idle + 16, "{idle} MiB, then {burst}: no burst");
-            park(&fs, cpus()[0], 200);
-            eventually("the memory to be given back", || memory() < idle + 8);
-        }
-    }
-
     /// Every request of a busy mount is one submission and one completion.
     fn counted_from_outside(on) {
         let mut fs = Server::new("engine_ll").mount(on);

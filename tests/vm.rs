@@ -24,6 +24,7 @@ const MOST: &[&str] = &[
     "engine",
     "threads",
     "transport",
+    "memory",
     "cuse",
 ];
 
@@ -254,6 +255,7 @@ fn matrix() {
         (&["--cpus", "1"], &[]),
         (&["--cpus", "8", "--nodes", "2"], &[]),
         (&["--cpus", "2", "--no-rings"], &[]),
+        (&["--cpus", "64", "--online", "2"], &["memory"]),
         (SPARSE, MOST),
     ];
     let mut failures = 0;

@@ -44,6 +44,15 @@ impl Map {
         Ok(Self { start, len })
     }
 
+    /// As [`Map::reserve`], and what is touched takes no more than the pages of it:
+    /// where the system gives huge ones to all who do not object, it would take MiBs.
+    pub fn reserve_by_page(len: usize) -> Result<Self> {
+        let map = Self::reserve(len)?;
+        // SAFETY: advice on our own pages; a kernel without huge pages refuses it.
+        unsafe { libc::madvise(map.start.as_ptr().cast(), len, libc::MADV_NOHUGEPAGE) };
+        Ok(map)
+    }
+
     /// Pages that children made by fork share.
     pub fn reserve_shared(len: usize) -> Result<Self> {
         Self::pages(len, libc::MAP_SHARED | libc::MAP_ANONYMOUS)

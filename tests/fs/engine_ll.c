@@ -27,7 +27,7 @@
  *     exit          calls fuse_session_exit(), then answers
  *     pid           the pid of the filesystem
  *     zeros         as many zero bytes as were asked for
- *     slow_zeros    the same after 20 ms
+ *     slow_zeros    the same after 100 ms
  *     stream        as zeros, through the page cache
  *
  * Commands: unblock, release, told (what ringfuse.h says), and the numbers inside
@@ -358,7 +358,7 @@ static void behave(fuse_req_t req, const char *name, size_t size,
 		fuse_session_exit(serve_session);
 		text_answer(req, text);
 	} else if (strcmp(name, "slow_zeros") == 0) {
-		usleep(20000);
+		usleep(100000);
 		zeros(req, size);
 	} else if (strcmp(name, "zeros") == 0 || strcmp(name, "stream") == 0) {
 		zeros(req, size);

@@ -79,6 +79,10 @@ pub fn threads(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/task")).expect("/proc/PID/task").count()
 }
 
+pub fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("/proc/PID/fd").count()
+}
+
 /// Threads whose name starts with `prefix`.
 pub fn threads_named(pid: u32, prefix: &str) -> usize {
     fs::read_dir(format!("/proc/{pid}/task"))

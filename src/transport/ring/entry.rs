@@ -86,7 +86,7 @@ unsafe impl Sync for EntryBox {}
 impl EntryBox {
     /// Reserves an entry for `queue`; only the first page is touched.
     pub fn new(engine: &Engine, queue: u16, payload_len: usize) -> Result<Self> {
-        let map = Map::reserve(HEAD + payload_len)?;
+        let map = Map::reserve_by_page(HEAD + payload_len)?;
         let (start, map_len) = map.into_raw();
         let pointer = start.cast::<Entry>();
         // SAFETY: the map is at least HEAD bytes, zeroed, page-aligned and ours.
