@@ -38,8 +38,10 @@
 static int interrupted, again, ticks;
 static _Atomic int stop_fd = -1; /* the command thread looks */
 static _Atomic int waking;
+static pthread_t waking_thread;
 static pthread_t threads[THREADS];
 static _Atomic int thread_count; /* the waker looks */
+static _Atomic int threads_done;
 
 static void nothing(int signal)
 {
@@ -194,7 +196,18 @@ static void *cancellable(void *se)
 
 static void *wakeable(void *se)
 {
-	return (void *)(long)loop_block(se, NULL);
+	int res = loop_block(se, NULL);
+
+	threads_done++;
+	return (void *)(long)res;
+}
+
+static void stop_waking(void)
+{
+	if (waking) {
+		waking = 0;
+		pthread_join(waking_thread, NULL);
+	}
 }
 
 static int loop_threads(struct fuse_session *se, int cancel)
@@ -212,6 +225,12 @@ static int loop_threads(struct fuse_session *se, int cancel)
 			;
 		for (int i = 0; i < THREADS; i++)
 			pthread_cancel(threads[i]);
+	} else {
+		while (threads_done < THREADS)
+			usleep(500);
+		threads_done = 0;
+		/* A thread that has been joined must not get signals. */
+		stop_waking();
 	}
 	for (int i = 0; i < THREADS; i++) {
 		pthread_join(threads[i], &result);
@@ -297,7 +316,6 @@ int serve_loop(struct fuse_session *se)
 	static pthread_t self;
 	struct sigaction action = { .sa_handler = nothing };
 	const char *loop = getenv("LOOP");
-	pthread_t thread;
 	int res;
 
 	waking = 0;
@@ -307,7 +325,7 @@ int serve_loop(struct fuse_session *se)
 	if (strcmp(loop, "cancel") != 0 && strcmp(loop, "fork") != 0 &&
 	    strcmp(loop, "late") != 0 && strcmp(loop, "session") != 0) {
 		waking = 1;
-		if (pthread_create(&thread, NULL, waker, &self) != 0)
+		if (pthread_create(&waking_thread, NULL, waker, &self) != 0)
 			abort();
 	}
 	if (strcmp(loop, "block") == 0)
@@ -333,10 +351,7 @@ int serve_loop(struct fuse_session *se)
 		say("library's loop %d", res);
 		res = loop_block(se, NULL);
 	}
-	if (waking) {
-		waking = 0;
-		pthread_join(thread, NULL);
-	}
+	stop_waking();
 	say("events %d %d %d", interrupted, again, ticks);
 	thread_count = 0;
 	if (getenv("FD")) {
