@@ -61,10 +61,11 @@ grep -q "not empty" errors || fail "a directory with files in it: $(cat errors)"
 [ "$(timeout "$patience" stat -f -c %b "$mnt")" -gt 0 ] || fail "statfs says nothing"
 unmount 500
 
-# What is below is as it was, and all changes are still there: read by several at once.
+# What is below is as it was, and all changes are still there. Several clients, served
+# by several threads.
 same low.before low
 same top.before top
-in_background fuse-overlayfs fuse-overlayfs "${overlay[@]}" "$mnt"
+in_background fuse-overlayfs fuse-overlayfs "${overlay[@]}" -o threaded=1 "$mnt"
 same tree "$mnt"
 [ "$(timeout "$patience" getfattr --only-values -n user.colour "$mnt/b/passwd")" = blue ] || fail "the attribute was not kept"
 [ "$(timeout "$patience" stat -c %Y "$mnt/empty")" = "$(date -d 2001-02-03 +%s)" ] || fail "a file's time was not kept"
