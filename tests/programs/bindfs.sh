@@ -62,7 +62,7 @@ if is_root; then
     [ "$(stat -c %U:%G below/mine)" = root:root ] || fail "a chown to daemon made it $(stat -c %U:%G below/mine)"
 else
     in_background bindfs bindfs "${options[@]}" --force-user=daemon "$work/below" "$mnt"
-    [ "$(timeout "$patience" stat -c %U:%G "$mnt/tree/empty")" = daemon:user ] || fail "a file is not shown as daemon's"
+    [ "$(timeout "$patience" stat -c %U:%G "$mnt/tree/empty")" = "daemon:$(id -gn)" ] || fail "a file is not shown as daemon's"
 fi
 timeout 60 ls -lR "$mnt" >/dev/null
 unmount_background 50

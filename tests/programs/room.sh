@@ -37,8 +37,8 @@ if [ "$account" != root ]; then
     [ "$account" = user ] || as+=(unshare --user --map-root-user --mount --)
     mkdir home
     chown "$uid:$uid" home work mnt user
-    { cat /etc/passwd && echo "user:x:$uid:$uid::$home:/bin/bash"; } >passwd
-    { cat /etc/group && echo "user:x:$uid:"; } >group
+    { cat /etc/passwd && echo "ringfuse:x:$uid:$uid::$home:/bin/bash"; } >passwd
+    { cat /etc/group && echo "ringfuse:x:$uid:"; } >group
     mount --bind passwd /etc/passwd
     mount --bind group /etc/group
     cp --archive /dev/fuse fuse
