@@ -44,7 +44,7 @@ test-kernels: ## runs the tests of tests/vm on a matrix of kernels in qemu
 	@scripts/build.sh
 	@scripts/cargo.sh test --test vm -- --ignored --nocapture
 
-test-programs: ## runs unmodified programs of Debian 12 and 13 on the libraries, as root
+test-programs: ## runs unmodified programs of Debian 12, 13 and 14 on the libraries, as root
 	@scripts/deps.sh programs
 	@scripts/build.sh
 	@tests/programs/run

@@ -150,6 +150,7 @@ programs)
         die "test-programs and test-deb make root directories and mounts in them: run them as root"
     check_device
     need debootstrap has debootstrap
+    need util-linux has setpriv
     ;;
 deb)
     has dpkg-deb || die "Debian packages are made with Debian's tools, and there is no dpkg-deb here"

@@ -4,7 +4,6 @@
 set -euo pipefail
 libraries=/run/ringfuse/build
 work=/run/work mnt=/run/mnt
-mkdir -p "$work" "$mnt"
 cd "$work"
 patience=30 # seconds for what should take milliseconds
 
@@ -31,12 +30,14 @@ until_true() {
 mounted() { grep -qE " $mnt fuse(blk)?[. ]" /proc/self/mounts; }
 unmounted() { ! mounted; }
 ended() { ! kill -0 "$1" 2>/dev/null; }
+is_root() { [ "$EUID" = 0 ]; }
 
 # mount_with COMMAND...: runs a filesystem that stays in the foreground, with our
 # library, until it is mounted on $mnt.
 pid=
 mount_with() {
     rm -f stats
+    : >log
     with_library "$@" >>log 2>&1 &
     pid=$!
     until_true "the mount of: $*" mounted_or_ended
@@ -54,31 +55,85 @@ wait_for() {
     echo "$status"
 }
 
+# own_loop PROGRAM: it drives /dev/fuse by itself, and must be left there on either
+# transport. Where it receives requests through the library, the log must say so.
+own_loop=
+own_loop() {
+    own_loop=reads
+    ! grep -q fuse_session_receive_buf "$(command -v "$1")" || own_loop=receives
+}
+
 # The process has our library, and rings only if it should have. A first request
 # is made, before which the choice is open.
 check_served() {
-    local library rings
     timeout "$patience" stat "$mnt" >/dev/null
     [ "$TRANSPORT" != stock ] || return 0
+    check_library "$1"
+    if [ -n "$own_loop" ]; then
+        no_rings "$1"
+        [ "$own_loop" != receives ] || grep -qx "ringfuse: transport dev: the program drives its own loop" log ||
+            fail "the log does not tell of its own loop"
+    elif [ "$TRANSPORT" = ring ]; then
+        until_true "an io_uring" has_rings "$1"
+    else
+        no_rings "$1"
+    fi
+}
+# A program may have io_urings of its own.
+has_rings() {
+    local fd
+    for fd in $(find "/proc/$1/fd" -lname 'anon_inode:\[io_uring\]' -printf '%f '); do
+        ! grep -q '/dev/fuse$' "/proc/$1/fdinfo/$fd" || return 0
+    done
+    return 1
+}
+no_rings() { ! has_rings "$1" || fail "has rings although /dev/fuse is to serve"; }
+check_library() {
+    local library
     library=$(awk '$6 ~ /libfuse3\.so/ { print $6; exit }' "/proc/$1/maps")
     [[ $library == "$libraries"/* ]] || fail "runs on '$library', not on the library in $libraries"
-    rings=$(find "/proc/$1/fd" -lname 'anon_inode:\[io_uring\]' | wc -l)
-    case $TRANSPORT in
-    ring) [ "$rings" -gt 0 ] || fail "has no io_uring" ;;
-    dev) [ "$rings" = 0 ] || fail "has $rings io_urings although /dev/fuse was asked for" ;;
-    esac
 }
 
-# unmount [REQUESTS]: unmounts; the filesystem must end with status 0 and have
-# served at least that many requests in the way that was asked for.
+# unmount [REQUESTS [STATUS]]: unmounts; the filesystem must end with status 0 and
+# have served at least that many requests in the way that was asked for.
 served_in_all=0
 unmount() {
-    local least=${1:-10} status=0 served
-    timeout "$patience" umount "$mnt"
+    take_away
+    check_end "${2:-0}"
+    check_stats "${1:-10}"
+}
+take_away() {
+    if is_root; then
+        timeout "$patience" umount "$mnt"
+    else
+        timeout "$patience" fusermount3 -u "$mnt"
+    fi
+}
+# check_end [STATUS]: the filesystem ends, with this status.
+check_end() {
+    local status
     until_true "the end of the filesystem" ended "$pid"
-    wait "$pid" || status=$?
-    [ "$status" = 0 ] || fail "ended with status $status"
-    check_stats "$least"
+    status=$(wait_for "$pid")
+    [ "$status" = "${1:-0}" ] || fail "ended with status $status"
+    pid=
+}
+
+# in_background NAME COMMAND...: as people start it: COMMAND ends when the
+# filesystem has been mounted and gone to the background, as a process called NAME.
+in_background() {
+    local name=$1
+    shift
+    rm -f stats
+    (with_library timeout "$patience" "$@") >>log 2>&1
+    mounted || fail "no mount when $name has gone to the background"
+    pid=$(grep -lx "$name" /proc/[0-9]*/comm | awk -F/ '{ print $3 }')
+    check_served "$pid"
+}
+# As unmount; the status of what is no child is not seen.
+unmount_background() {
+    take_away
+    until_true "the end of the daemon" ended "$pid"
+    check_stats "${1:-10}"
     pid=
 }
 stat_of() { awk -v name="$1" '$1 == name { print $2 }' stats; }
@@ -94,6 +149,8 @@ check_stats() {
 passed() {
     if [ "$TRANSPORT" = stock ]; then
         say "$*"
+    elif [ -n "$own_loop" ]; then
+        say "left on /dev/fuse; $*"
     else
         say "$served_in_all requests over $TRANSPORT; $*"
     fi

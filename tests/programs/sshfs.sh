@@ -1,7 +1,8 @@
 # sshfs, with a server of its own on 127.0.0.1.
 . /run/ringfuse/programs/lib.sh
 
-mkdir -p /run/sshd ssh remote
+mkdir ssh remote
+! is_root || mkdir /run/sshd
 ssh-keygen -q -t ed25519 -N '' -f ssh/host
 ssh-keygen -q -t ed25519 -N '' -f ssh/user
 cp ssh/user.pub ssh/authorized
@@ -39,7 +40,7 @@ cat >ssh/config <<END
 Host server
     HostName 127.0.0.1
     Port $port
-    User root
+    User $(id -un)
     IdentityFile $work/ssh/user
     IdentitiesOnly yes
     UserKnownHostsFile $work/ssh/known
@@ -89,16 +90,9 @@ timeout 60 rm -r "$mnt"/copy?
 [ "$(ls remote)" = tree ] || fail "rm -r left $(ls remote)"
 unmount 500
 
-# As people start it: it goes to the background.
-rm -f stats
-(with_library timeout "$patience" sshfs -F "$work/ssh/config" "server:$work/remote" "$mnt") >>log 2>&1
-mounted || fail "no mount when sshfs has gone to the background"
-daemon=$(pgrep -x sshfs)
-check_served "$daemon"
+in_background sshfs sshfs -F "$work/ssh/config" "server:$work/remote" "$mnt"
 same tree "$mnt/tree"
-timeout "$patience" umount "$mnt"
-until_true "the end of the daemon" ended "$daemon"
-check_stats 100
+unmount_background 100
 
 kill "$sshd"
 passed "a tree copied in, changed, and read back by three mounts"

@@ -6,9 +6,16 @@ systems_cache=${XDG_CACHE_HOME:-$HOME/.cache}/ringfuse/programs
 
 # The Debian packages of each release: the programs, and what makes their input.
 declare -A packages=(
-    [bookworm]="sshfs openssh-server lxcfs"
-    [trixie]="sshfs openssh-server lxcfs archivemount fuse2fs e2fsprogs exfat-fuse exfatprogs fuseiso genisoimage"
+    [bookworm]="sshfs openssh-server lxcfs squashfuse squashfs-tools fuse-overlayfs attr qemu-system-common qemu-utils
+        xdg-desktop-portal dbus dbus-user-session python3-dbus"
+    [trixie]="sshfs openssh-server lxcfs squashfuse squashfs-tools fuse-overlayfs attr qemu-utils
+        xdg-desktop-portal dbus dbus-user-session python3-dbus
+        archivemount fuse2fs e2fsprogs exfat-fuse exfatprogs fuseiso genisoimage"
+    [forky]="bindfs attr qemu-utils e2fsprogs"
 )
+for release in "${!packages[@]}"; do
+    packages[$release]=$(echo ${packages[$release]})
+done
 
 # system_root RELEASE: prints its root directory. If there is none, says why on
 # stderr and fails.
@@ -36,7 +43,7 @@ is_this_machine() {
 }
 
 make_root() {
-    local release=$1 root=$systems_cache/$1 mirror
+    local release=$1 root=$systems_cache/$1 mirror script=()
     if ! command -v debootstrap >/dev/null; then
         echo "debootstrap is missing: apt-get install debootstrap" >&2
         return 1
@@ -45,12 +52,16 @@ make_root() {
     mirror=$(apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' |
         awk '$1 == "Debian" && $2 ~ /^https?:/ { print $2; exit }')
     mirror=${mirror:-http://deb.debian.org/debian/}
+    # A debootstrap that is older than the release treats it as Debian's newest.
+    [ -e "/usr/share/debootstrap/scripts/$release" ] || script=(/usr/share/debootstrap/scripts/sid)
     rm -rf --one-file-system "$root" "$root.complete"
     if ! timeout 1200 debootstrap --variant=minbase --include="${packages[$release]// /,}" \
-        "$release" "$root" "$mirror" >"$root.log" 2>&1 9>&-; then
+        "$release" "$root" "$mirror" "${script[@]}" >"$root.log" 2>&1 9>&-; then
         echo "debootstrap of $release from $mirror failed: $(tail -n 1 "$root.log") (see $root.log)" >&2
         return 1
     fi
     rm -rf "$root/var/cache/apt/archives"
+    # fusermount3 wants one; systemd makes it where there is one.
+    [ -e "$root/etc/mtab" ] || ln -sf ../proc/self/mounts "$root/etc/mtab"
     echo "${packages[$release]}" >"$root.complete"
 }
