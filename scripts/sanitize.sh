@@ -19,7 +19,7 @@ rules=$top/tests/sanitizers
 
 # Tests of files: what they look at is the build in build/, headers, documents and
 # other machines, and they run none of what is built here.
-static='arch cbindgen coverage headers reference symbols tool tool_doctor vm'
+static='arch cbindgen consumers coverage headers install reference releases symbols tool tool_doctor vm'
 
 # What each checker has to see in tests/sanitizers/defects.c.
 declare -A defects=([address]='heap leak' [thread]=race [undefined]=overflow)

@@ -119,8 +119,12 @@ static void set_time(char *config, const char *name, size_t offset)
 		*(double *)(config + offset) = atof(getenv(name));
 }
 
-static void *op_init(struct fuse_conn_info *conn, struct fuse_config *cfg)
+/* As in mock_ll.c: up to 3.16 it had no member of 8 bytes. */
+typedef struct fuse_conn_info aligned_conn __attribute__((aligned(4)));
+
+static void *op_init(struct fuse_conn_info *given, struct fuse_config *cfg)
 {
+	aligned_conn *conn = given;
 	char *config = (char *)cfg;
 	/* These have moved. */
 	int old = F(fuse_version)() < 317;
