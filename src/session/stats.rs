@@ -1,10 +1,12 @@
 //! What a session tells about itself: which transport serves it, why, and how
 //! much went through it. For `ringfuse.h` and the RINGFUSE_STATS file.
 
+use super::page::{self, Facts, Page};
 use super::Session;
 use std::ffi::{CStr, CString};
 use std::io::Write;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
 /// `enum ringfuse_transport`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +77,25 @@ impl Session {
         );
         let text = CString::new(reason.replace('\0', "?")).unwrap_or_default();
         self.reasons.lock().push(text.into_boxed_c_str());
+        self.show_state();
+    }
+
+    /// The page that tells other processes of the session.
+    pub fn page(&self) -> &Arc<Page> {
+        &self.page
+    }
+
+    /// Shows there what has changed about connection and transport. To be called
+    /// with no lock of the session's held.
+    pub(super) fn show_state(&self) {
+        let fd = self.fd();
+        let connection = || page::connection_of(fd);
+        self.page.show(&Facts {
+            transport: self.serving.load(Ordering::Acquire),
+            connection: (fd >= 0).then(connection).flatten(),
+            reason: self.reason(),
+            mountpoint: self.mountpoint().as_deref(),
+        });
     }
 
     /// Why the session has the transport it has; "" before INIT. The text lives
@@ -97,17 +118,30 @@ impl Session {
 
     /// The counters now.
     pub fn stats(&self) -> Stats {
+        let (dev, rings) = (self.page.by_dev(), self.page.by_rings());
+        let head = self.page.head();
+        let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut stats = Stats {
             size: size_of::<Stats>(),
             transport: self.serving.load(Ordering::Acquire),
-            dev_requests: self.slots.served(),
+            dev_requests: dev.requests,
+            ring_requests: rings.requests,
+            threads: number(&head.ring_threads),
+            threads_peak: number(&head.ring_threads_peak),
+            entries: number(&head.entries),
+            parked: dev.parked + rings.parked,
+            kicks: number(&head.kicks),
+            grown: number(&head.grown),
+            handed_over: number(&head.handed_over),
+            foreign_answers: rings.answered_later,
             ..Stats::default()
         };
         if let Some(count) = self.paths.get() {
             count(&mut stats);
         }
         if let Some(engine) = self.engine().or_else(|| self.retired.lock().last().cloned()) {
-            engine.fill_stats(&mut stats);
+            stats.transport = Serving::Ring as u32;
+            stats.queues = engine.queues() as u32;
         }
         stats
     }

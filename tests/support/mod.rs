@@ -27,6 +27,7 @@
 #![allow(missing_docs)]
 
 pub mod client;
+pub mod command;
 pub mod machine;
 pub mod mount;
 pub mod process;

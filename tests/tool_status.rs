@@ -1,0 +1,394 @@
+//! `ringfuse status`: the mounts there are, in the sessions' own words.
+
+mod support;
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use rustix::process::{kill_process, Pid, Signal};
+use serde_json::Value;
+use support::command::*;
+use support::machine::{device, is_root, rings};
+use support::mount::Watchdog;
+use support::*;
+use tempfile::TempDir;
+
+const NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+
+/// What the session's log line gives as its reason.
+fn reason(fs: &Mount) -> String {
+    let line = fs.transport_line();
+    line.splitn(3, ": ").nth(2).expect("a reason").to_owned()
+}
+
+fn number(row: &Value, name: &str) -> u64 {
+    row["counters"][name].as_u64().unwrap_or_else(|| panic!("no {name} in {row:#}"))
+}
+
+fn requests(row: &Value) -> u64 {
+    number(row, "dev_requests") + number(row, "ring_requests")
+}
+
+/// The row about `fs` is what the session itself says.
+fn in_its_own_words(fs: &Mount) -> Value {
+    let row = row(&fs.path).expect("a row of this mount");
+    assert_eq!(row["pid"], fs.pid, "{row:#}");
+    assert_eq!(row["transport"], fs.on.name(), "{row:#}");
+    assert_eq!(row["reason"], reason(fs), "{row:#}");
+    row
+}
+
+each_transport! {
+    /// A distribution's filesystem, on ours: served, and in the list.
+    fn a_filesystem_is_run_and_listed(on) {
+        if stock() {
+            return skip("the command is about ringfuse");
+        }
+        let program = match stock_filesystem() {
+            Ok(program) => program,
+            Err(reason) => return skip(&reason),
+        };
+        let script = format!("shift; exec {} run {} \"$@\"", tool().display(), program.display());
+        let fs = Server::new("engine_ll").under(&["sh", "-c", &script, "sh"]).mount(on);
+        assert!(fs.transport_line().contains(on.name()));
+        let row = in_its_own_words(&fs);
+        assert_eq!(row["program"], program.to_str().unwrap());
+        // Known where fusectl is mounted.
+        let waiting = format!("/sys/fs/fuse/connections/{}/waiting", row["connection"]);
+        assert_eq!(row.get("waiting").is_some(), Path::new(&waiting).exists(), "{row}");
+        assert!(row["handler_threads"].as_u64().unwrap() > 0, "{row}");
+        match on {
+            Transport::Ring => {
+                let possible = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap();
+                let last = possible.trim().rsplit(['-', ',']).next().unwrap().parse::<u64>().unwrap();
+                assert_eq!(row["queues"], last + 1);
+                let rings = process::ring_counts(fs.pid);
+                assert_eq!(row["rings"]["descriptors"], rings.rings as u64);
+                assert!(row["rings"]["completed"].as_u64().unwrap() >= 64, "{row}");
+                assert!(number(&row, "ring_requests") >= 64, "{row}");
+                let queues = row["counters"]["queue_requests"].as_array().unwrap();
+                assert_eq!(queues.len() as u64, last + 1);
+                let sum: u64 = queues.iter().map(|count| count.as_u64().unwrap()).sum();
+                assert_eq!(sum, number(&row, "ring_requests"));
+                assert!(number(&row, "entries") > last, "{row}");
+            }
+            Transport::Dev => {
+                assert_eq!(reason(&fs), "RINGFUSE_TRANSPORT=dev in the environment");
+                assert_eq!(row["queues"], 0);
+                assert!(row.get("rings").is_none(), "{row}");
+                assert!(number(&row, "dev_requests") >= 64, "{row}");
+                assert_eq!(number(&row, "ring_requests"), 0);
+            }
+        }
+    }
+
+    /// The numbers are those of now, also while the session serves.
+    fn the_numbers_go_on(on) {
+        if stock() {
+            return skip("the command is about ringfuse");
+        }
+        let fs = Server::new("engine_ll").mount(on);
+        let before = in_its_own_words(&fs);
+        const MORE: u64 = 500;
+        for _ in 0..MORE {
+            rustix::fs::statvfs(&fs.path).unwrap();
+        }
+        let after = in_its_own_words(&fs);
+        let more = requests(&after) - requests(&before);
+        // A few more may be FORGETs and kicks.
+        assert!((MORE..MORE + 100).contains(&more), "{before:#} {after:#}");
+        assert_eq!(number(&after, "parked"), 0);
+
+        let clients: Vec<_> = (0..20).map(|i| reader(&fs, "park", i)).collect();
+        fs.until("parked", 20);
+        eventually("20 parked requests", || {
+            number(&in_its_own_words(&fs), "parked") == 20
+        });
+        fs.command("release");
+        clients.into_iter().for_each(|client| assert_eq!(client.join().unwrap(), 1));
+        let row = in_its_own_words(&fs);
+        assert_eq!(number(&row, "parked"), 0, "{row:#}");
+        if on == Transport::Ring {
+            assert_eq!(number(&row, "foreign_answers"), 20, "{row:#}");
+        }
+    }
+
+    fn in_a_serial_loop(on) {
+        if stock() {
+            return skip("the command is about ringfuse");
+        }
+        let fs = Server::new("engine_ll").arg("-s").mount(on);
+        let row = in_its_own_words(&fs);
+        assert_eq!(row["handler_threads"], 1, "{row:#}");
+        assert!(requests(&row) >= 64, "{row:#}");
+    }
+
+    /// What keeps the session from showing itself keeps nothing else from working,
+    /// and nothing is made up.
+    fn what_is_not_shown_is_not_known(on) {
+        if stock() {
+            return skip("the command is about ringfuse");
+        }
+        let dir = TempDir::with_prefix("ringfuse-tool-").unwrap();
+        let filtered = compiled(dir.path(), "filtered", "tool/filtered.c");
+        let filtered = filtered.to_str().unwrap();
+        for (wrapper, env) in [
+            (&["env"][..], Some(("RINGFUSE_STATUS", "no"))),
+            (&[filtered, "1:memfd"], None),
+            (&[filtered, "38:memfd"], None),
+            (&["prlimit", "--fsize=4096"], None),
+            (&["prlimit", "--nofile=60"], None),
+        ] {
+            let mut server = Server::new("engine_ll").under(wrapper);
+            if let Some((name, value)) = env {
+                server = server.env(name, value);
+            }
+            let fs = server.mount(on);
+            let row = row(&fs.path).expect("a row of this mount");
+            assert_eq!(row["pid"], fs.pid, "{row:#}");
+            assert_eq!(row["transport"], on.name(), "{wrapper:?}: {row:#}");
+            assert_eq!(row["reason"], Value::Null, "{wrapper:?}: {row:#}");
+            assert!(row.get("counters").is_none(), "{wrapper:?}: {row:#}");
+        }
+    }
+
+    /// The descriptor is gone, the memory is not.
+    fn a_program_that_closes_all_descriptors(on) {
+        if stock() {
+            return skip("the command is about ringfuse");
+        }
+        if !is_root() {
+            return skip("only root may look into any process");
+        }
+        let fs = Server::new("shown_ll").env("SHOWN", "closed").mount(on);
+        assert!(!has_page(fs.pid), "the descriptor is still there");
+        assert!(requests(&in_its_own_words(&fs)) >= 64);
+    }
+
+    /// Each of the sessions of a process has its own.
+    fn two_sessions_in_a_process(on) {
+        if stock() {
+            return skip("the command is about ringfuse");
+        }
+        let dir = TempDir::with_prefix("ringfuse-tool-").unwrap();
+        let _lazily = Lazily(dir.path().to_owned());
+        let fs = Server::new("shown_ll")
+            .env("SHOWN", "two")
+            .env("SHOWN_SECOND", dir.path().to_str().unwrap())
+            .mount(on);
+        let status = status();
+        let first = row_in(&status, &fs.path).expect("a row of the first");
+        let second = row_in(&status, dir.path()).expect("a row of the second");
+        assert_eq!((&first["pid"], &second["pid"]), (&fs.pid.into(), &fs.pid.into()));
+        assert_eq!(first["transport"], on.name());
+        assert_eq!((&second["transport"], &second["reason"]), (&"dev".into(), &"option no_io_uring".into()));
+        assert!(requests(&first) >= 64 && requests(&second) < 64, "{status:#}");
+    }
+}
+
+fn reader(fs: &Mount, name: &str, i: u64) -> Pinned<usize> {
+    let file = Arc::new(File::open(fs.at(name)).expect("open"));
+    pinned(cpus()[0], move || file.read_at(&mut [0], i).expect("read"))
+}
+
+/// Whether the process has the descriptor that status looks for.
+fn has_page(pid: u32) -> bool {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("/proc/PID/fd").flatten();
+    entries.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|target| {
+        target.to_str().is_some_and(|name| name.starts_with("/memfd:ringfuse-status"))
+    })
+}
+
+#[test]
+fn status_lists_each_mount_with_its_own() {
+    if let Err(reason) = device().and_then(|()| rings()) {
+        return skip(&reason);
+    }
+    let on_rings = Server::new("engine_ll").mount(Transport::Ring);
+    let on_dev = Server::new("trace_ll").option("no_io_uring").mount_expecting(Transport::Dev);
+    for fs in [&on_rings, &on_dev] {
+        in_its_own_words(fs);
+    }
+    assert_eq!(row(&on_dev.path).unwrap()["reason"], "option no_io_uring");
+    let output = Command::new(tool()).arg("status").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(!text.contains('\x1b'), "colours without a terminal: {text}");
+    for fs in [&on_rings, &on_dev] {
+        let lines = format!("{}  {}  ", fs.path.display(), fs.on.name());
+        let of_this = text.split_once(&lines).unwrap_or_else(|| panic!("{text}")).1;
+        assert_eq!(of_this.lines().nth(1).unwrap().trim(), reason(fs));
+    }
+    let path = on_rings.path.clone();
+    drop(on_rings);
+    assert!(row(&path).is_none());
+}
+
+/// Mounts of libfuse are none of ours.
+#[test]
+fn status_leaves_out_other_libraries() {
+    if let Err(reason) = device() {
+        return skip(&reason);
+    }
+    let program = match stock_filesystem() {
+        Ok(program) => program,
+        Err(reason) => return skip(&reason),
+    };
+    let script = format!("shift; exec {} \"$@\"", program.display());
+    let fs = Server::new("engine_ll")
+        .under(&["sh", "-c", &script, "sh"])
+        .mount_expecting(Transport::Dev);
+    if fs.log().contains("ringfuse: transport") {
+        return skip("ringfuse is installed in the place of the system's libfuse3");
+    }
+    assert!(row(&fs.path).is_none());
+    assert!(status()["other_mounts"].as_u64().unwrap() >= 1);
+}
+
+/// A daemon: the session was made before the fork, its loop is the child's.
+#[test]
+fn a_daemon() {
+    if stock() {
+        return skip("the command is about ringfuse");
+    }
+    if let Err(reason) = device() {
+        return skip(&reason);
+    }
+    let fs = Server::new("engine_ll").mount_daemon(Transport::Dev);
+    let row = row(&fs.path).expect("a row of this mount");
+    assert_eq!((&row["pid"], &row["transport"]), (&fs.pid.into(), &"dev".into()));
+    assert_eq!(row["reason"], "RINGFUSE_TRANSPORT=dev in the environment");
+    assert!(requests(&row) >= 64, "{row:#}");
+}
+
+/// Programs with loops of their own, also in children of theirs.
+#[test]
+fn own_loops() {
+    if stock() {
+        return skip("the command is about ringfuse");
+    }
+    if let Err(reason) = device() {
+        return skip(&reason);
+    }
+    for kind in ["block", "threads", "fork", "late"] {
+        let fs = Server::new("loop_ll").env("LOOP", kind).mount_expecting(Transport::Dev);
+        let row = row(&fs.path).expect("a row of this mount");
+        assert_eq!(row["transport"], "dev", "{kind}: {row:#}");
+        assert_eq!(row["reason"], reason(&fs), "{kind}: {row:#}");
+        assert_eq!(row["handler_threads"], 0, "{kind}: {row:#}");
+        assert!(requests(&row) >= 64, "{kind}: {row:#}");
+        if kind == "fork" || kind == "block" {
+            let pid = fs::read_to_string(fs.at("pid")).expect("pid");
+            let serves = row["pid"].to_string();
+            assert!(pid.starts_with(&serves), "{kind}: {pid}: {row:#}");
+        }
+        fs.command("stop");
+        fs.unmount();
+        fs.ended();
+    }
+}
+
+/// Messages by the program's own functions, from a mount that it made itself.
+#[test]
+fn custom_io() {
+    if stock() {
+        return skip("the command is about ringfuse");
+    }
+    if let Err(reason) = device() {
+        return skip(&reason);
+    }
+    if !is_root() {
+        return skip("only root may call mount(2)");
+    }
+    let fs = Server::new("custom_ll").mount_expecting(Transport::Dev);
+    let row = row(&fs.path).expect("a row of this mount");
+    assert_eq!((&row["transport"], &row["pid"]), (&"custom".into(), &fs.pid.into()));
+    assert_eq!(row["reason"], reason(&fs));
+    assert!(number(&row, "dev_requests") >= 64, "{row:#}");
+}
+
+/// Mounted, and nobody has answered INIT.
+#[test]
+fn before_the_loop() {
+    if stock() {
+        return skip("the command is about ringfuse");
+    }
+    if let Err(reason) = device() {
+        return skip(&reason);
+    }
+    let dir = TempDir::with_prefix("ringfuse-tool-").unwrap();
+    let _stays_on = machine::rings_stay_on();
+    let mut child = Command::new(mount::built("shown_ll"))
+        .arg(dir.path())
+        .arg("-f")
+        .env("SHOWN", "late")
+        .env("RINGFUSE_TRANSPORT", "dev")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("shown_ll");
+    let watchdog = Watchdog::new(child.id(), dir.path());
+    let lazily = Lazily(dir.path().to_owned());
+    eventually("the mount", || process::mounted(dir.path()));
+    eventually("a row", || row(dir.path()).is_some_and(|row| row["transport"] == "none"));
+    let row_before = row(dir.path()).unwrap();
+    assert_eq!((&row_before["reason"], &row_before["pid"]), (&Value::Null, &child.id().into()));
+    kill_process(Pid::from_child(&child), Signal::USR1).unwrap();
+    eventually("the loop", || row(dir.path()).is_some_and(|row| row["transport"] == "dev"));
+    drop(lazily);
+    assert!(child.wait().expect("wait").success());
+    assert!(!watchdog.has_fired());
+}
+
+/// A user sees their own, and is told that there are others.
+#[test]
+fn of_another_user() {
+    if stock() {
+        return skip("the command is about ringfuse");
+    }
+    if let Err(reason) = device() {
+        return skip(&reason);
+    }
+    if !is_root() {
+        return skip("only root can be somebody else");
+    }
+    let fs = Server::new("engine_ll").mount(Transport::Dev);
+    let status = status_under(&NOBODY);
+    assert!(row_in(&status, &fs.path).is_none(), "{status:#}");
+    assert!(status["other_mounts"].as_u64().unwrap() >= 1, "{status:#}");
+    assert_eq!(status["as_root"], false);
+    let output = Command::new(NOBODY[0]).args(&NOBODY[1..]).arg(tool()).arg("status").output();
+    let text = String::from_utf8(output.expect("setpriv").stdout).unwrap();
+    assert!(text.contains("only root may look into"), "{text}");
+}
+
+/// Anybody may name a piece of memory so; it is not believed about a mount that its
+/// process has no descriptor of.
+#[test]
+fn a_page_of_somebody_elses() {
+    if stock() {
+        return skip("the command is about ringfuse");
+    }
+    if let Err(reason) = device() {
+        return skip(&reason);
+    }
+    let fs = Server::new("engine_ll").mount(Transport::Dev);
+    let mine = in_its_own_words(&fs);
+    let file = rustix::fs::memfd_create("ringfuse-status", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+    let file = File::from(file);
+    let page = fs::read_dir(format!("/proc/{}/fd", fs.pid))
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| fs::read_link(path).is_ok_and(|target| target.to_str().unwrap().contains("ringfuse-status")))
+        .expect("a page");
+    let mut bytes = fs::read(page).unwrap();
+    assert_eq!(&bytes[..8], b"ringfuse");
+    const REASON: usize = 96;
+    bytes[REASON..REASON + 5].copy_from_slice(b"lies\0");
+    file.write_all_at(&bytes, 0).unwrap();
+    assert_eq!(in_its_own_words(&fs)["reason"], mine["reason"]);
+}
