@@ -8,7 +8,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use rustix::process::{kill_process, Pid, Signal};
 use serde_json::Value;
 use support::command::*;
 use support::machine::{device, is_root, rings};
@@ -76,7 +75,7 @@ each_transport! {
                 assert!(number(&row, "entries") > last, "{row}");
             }
             Transport::Dev => {
-                assert_eq!(reason(&fs), "RINGFUSE_TRANSPORT=dev in the environment");
+                assert_eq!(reason(&fs), "RINGFUSE_TRANSPORT=dev");
                 assert_eq!(row["queues"], 0);
                 assert!(row.get("rings").is_none(), "{row}");
                 assert!(number(&row, "dev_requests") >= 64, "{row}");
@@ -108,7 +107,7 @@ each_transport! {
             number(&in_its_own_words(&fs), "parked") == 20
         });
         fs.command("release");
-        clients.into_iter().for_each(|client| assert_eq!(client.join().unwrap(), 1));
+        clients.into_iter().for_each(|client| assert!(client.join().unwrap() > 0));
         let row = in_its_own_words(&fs);
         assert_eq!(number(&row, "parked"), 0, "{row:#}");
         if on == Transport::Ring {
@@ -191,7 +190,7 @@ each_transport! {
 
 fn reader(fs: &Mount, name: &str, i: u64) -> Pinned<usize> {
     let file = Arc::new(File::open(fs.at(name)).expect("open"));
-    pinned(cpus()[0], move || file.read_at(&mut [0], i).expect("read"))
+    pinned(cpus()[0], move || file.read_at(&mut [0; 64], i).expect("read"))
 }
 
 /// Whether the process has the descriptor that status looks for.
@@ -259,7 +258,7 @@ fn a_daemon() {
     let fs = Server::new("engine_ll").mount_daemon(Transport::Dev);
     let row = row(&fs.path).expect("a row of this mount");
     assert_eq!((&row["pid"], &row["transport"]), (&fs.pid.into(), &"dev".into()));
-    assert_eq!(row["reason"], "RINGFUSE_TRANSPORT=dev in the environment");
+    assert_eq!(row["reason"], "RINGFUSE_TRANSPORT=dev");
     assert!(requests(&row) >= 64, "{row:#}");
 }
 
@@ -280,9 +279,10 @@ fn own_loops() {
         assert_eq!(row["handler_threads"], 0, "{kind}: {row:#}");
         assert!(requests(&row) >= 64, "{kind}: {row:#}");
         if kind == "fork" || kind == "block" {
-            let pid = fs::read_to_string(fs.at("pid")).expect("pid");
-            let serves = row["pid"].to_string();
-            assert!(pid.starts_with(&serves), "{kind}: {pid}: {row:#}");
+            let mut text = [0; 20];
+            let file = File::open(fs.at("pid")).expect("open");
+            let length = file.read_at(&mut text, 0).expect("the pid of who serves");
+            assert_eq!(row["pid"].to_string().as_bytes(), &text[..length], "{kind}: {row:#}");
         }
         fs.command("stop");
         fs.unmount();
@@ -319,25 +319,28 @@ fn before_the_loop() {
         return skip(&reason);
     }
     let dir = TempDir::with_prefix("ringfuse-tool-").unwrap();
-    let _stays_on = machine::rings_stay_on();
+    let (point, fifo) = (dir.path().join("mnt"), dir.path().join("fifo"));
+    fs::create_dir(&point).unwrap();
+    assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
     let mut child = Command::new(mount::built("shown_ll"))
-        .arg(dir.path())
+        .arg(&point)
         .arg("-f")
         .env("SHOWN", "late")
+        .env("SHOWN_FIFO", &fifo)
         .env("RINGFUSE_TRANSPORT", "dev")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("shown_ll");
-    let watchdog = Watchdog::new(child.id(), dir.path());
-    let lazily = Lazily(dir.path().to_owned());
-    eventually("the mount", || process::mounted(dir.path()));
-    eventually("a row", || row(dir.path()).is_some_and(|row| row["transport"] == "none"));
-    let row_before = row(dir.path()).unwrap();
-    assert_eq!((&row_before["reason"], &row_before["pid"]), (&Value::Null, &child.id().into()));
-    kill_process(Pid::from_child(&child), Signal::USR1).unwrap();
-    eventually("the loop", || row(dir.path()).is_some_and(|row| row["transport"] == "dev"));
+    let watchdog = Watchdog::new(child.id(), &point);
+    let lazily = Lazily(point.clone());
+    eventually("the mount", || process::mounted(&point));
+    eventually("a row", || row(&point).is_some_and(|row| row["transport"] == "none"));
+    let before = row(&point).unwrap();
+    assert_eq!((&before["reason"], &before["pid"]), (&Value::Null, &child.id().into()));
+    fs::write(&fifo, "go").unwrap();
+    eventually("the loop", || row(&point).is_some_and(|row| row["transport"] == "dev"));
     drop(lazily);
     assert!(child.wait().expect("wait").success());
     assert!(!watchdog.has_fired());
@@ -377,13 +380,17 @@ fn a_page_of_somebody_elses() {
     }
     let fs = Server::new("engine_ll").mount(Transport::Dev);
     let mine = in_its_own_words(&fs);
-    let file = rustix::fs::memfd_create("ringfuse-status", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+    let file =
+        rustix::fs::memfd_create("ringfuse-status", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     let file = File::from(file);
     let page = fs::read_dir(format!("/proc/{}/fd", fs.pid))
         .unwrap()
         .flatten()
         .map(|entry| entry.path())
-        .find(|path| fs::read_link(path).is_ok_and(|target| target.to_str().unwrap().contains("ringfuse-status")))
+        .find(|path| {
+            fs::read_link(path)
+                .is_ok_and(|target| target.to_str().unwrap().contains("ringfuse-status"))
+        })
         .expect("a page");
     let mut bytes = fs::read(page).unwrap();
     assert_eq!(&bytes[..8], b"ringfuse");

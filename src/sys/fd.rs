@@ -37,7 +37,8 @@ pub fn set_nonblocking(fd: RawFd, on: bool) -> Result<bool> {
 /// Whether `fd` is a regular file or a block device, which give less than was
 /// asked for only at their end.
 pub fn is_file(fd: RawFd) -> bool {
-    stat(fd).is_some_and(|stat| matches!(stat.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFBLK))
+    stat(fd)
+        .is_some_and(|stat| matches!(stat.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFBLK))
 }
 
 /// fstat(2); `None` for what is no descriptor.

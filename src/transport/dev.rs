@@ -130,7 +130,6 @@ impl Slots {
         // SAFETY: slots live as long as the session; requests are shared.
         all.into_iter().any(|slot| f(unsafe { &(*slot).request }))
     }
-
 }
 
 /// Room for the answer in the receive buffer of the request's handler.

@@ -3,12 +3,12 @@
  * process what makes it hard to look at, as the environment variable SHOWN says:
  *     closed   closes all descriptors that it does not know of, before its loop
  *     two      has a second session, mounted at SHOWN_SECOND, over /dev/fuse
- *     late     begins its loop at the signal SIGUSR1
+ *     late     begins its loop when somebody writes to the FIFO SHOWN_FIFO
  */
 #include "serve.h"
 
+#include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,12 +46,7 @@ int serve_loop(struct fuse_session *se)
 	} else if (strcmp(mode, "two") == 0) {
 		second = second_session(&thread);
 	} else {
-		sigset_t set;
-		int signal;
-
-		sigemptyset(&set);
-		sigaddset(&set, SIGUSR1);
-		sigwait(&set, &signal);
+		close(open(getenv("SHOWN_FIFO"), O_RDONLY | O_CLOEXEC));
 	}
 	result = fuse_session_loop_mt(se, NULL);
 	if (second) {

@@ -56,8 +56,10 @@ impl Engine {
         }
         let room = busy < self.placement.cpus() && streams > 0;
         for (seen, queue) in seen.iter_mut().zip(&self.queues) {
-            let (delivered, streamed) =
-                (queue.counters.requests.load(Ordering::Relaxed), queue.streamed.load(Ordering::Relaxed));
+            let (delivered, streamed) = (
+                queue.counters.requests.load(Ordering::Relaxed),
+                queue.streamed.load(Ordering::Relaxed),
+            );
             let moved = delivered - seen.delivered;
             if moved == 0 {
                 continue;

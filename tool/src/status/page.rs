@@ -161,9 +161,8 @@ fn parse(head: &[u8], (dev, rings): (&[u8], &[u8])) -> Option<Page> {
     };
     let sum = |cells: &[u8], what| cells.chunks_exact(CELL).map(|cell| long(cell, what)).sum();
     let parked = |cells: &[u8]| -> u64 {
-        let waiting = |cell| {
-            long(cell, at::CELL_PARKED).saturating_sub(long(cell, at::CELL_ANSWERED_LATER))
-        };
+        let waiting =
+            |cell| long(cell, at::CELL_PARKED).saturating_sub(long(cell, at::CELL_ANSWERED_LATER));
         cells.chunks_exact(CELL).map(waiting).sum()
     };
     let on_rings = transport == Transport::Ring;
