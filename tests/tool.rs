@@ -214,6 +214,23 @@ fn the_layout_is_that_of_the_installed_library() {
     }
 }
 
+/// What the dynamic linker finds is ours then, of release 99.
+#[test]
+fn the_layout_is_that_of_the_library_that_was_replaced() {
+    for (file, layout) in [("libfuse3.so.3.14.0", "-"), ("libfuse3.so.3.16.2", "3.16")] {
+        let stage = Stage::new();
+        let link = PathBuf::from(stage.stock("libfuse3.so.3", file));
+        let probe = stage.probe(link.to_str().unwrap(), &[]);
+        fs::rename(&link, link.with_file_name("ringfuse-stock.libfuse3.so.3")).unwrap();
+        let ours = link.with_file_name("libfuse3.so.3.99.0");
+        fs::copy(root().join("build/libfuse3.so.3"), &ours).unwrap();
+        symlink(&ours, &link).unwrap();
+        let direct = Command::new(&probe).env("LD_LIBRARY_PATH", stage.at("lib")).output().unwrap();
+        assert_ne!(said(&direct)["version"], "0");
+        assert_eq!(stage.said(&probe)["RINGFUSE_SO3_LAYOUT"], layout, "{file}");
+    }
+}
+
 #[test]
 fn status_and_signals_are_the_programs() {
     let stage = Stage::new();
