@@ -514,6 +514,28 @@ fn malformed_messages() {
     kernel.ends();
 }
 
+/// A session that has no mount is in the list all the same.
+#[test]
+fn status_tells_of_it() {
+    if stock() {
+        return skip("the command is about ringfuse");
+    }
+    let mut kernel = started(&PLAIN);
+    for _ in 0..10 {
+        kernel.ask(Opcode::Statfs, ROOT_ID, &[]);
+    }
+    let status = command::status();
+    let rows = status["mounts"].as_array().expect("mounts");
+    let row = rows.iter().find(|row| row["pid"] == kernel.child.id()).expect("a row");
+    assert!(row["mount_point"].is_null() && row["connection"].is_null(), "{row:#}");
+    assert_eq!(row["transport"], "custom");
+    let line = format!("ringfuse: transport custom: {}", row["reason"].as_str().expect("text"));
+    assert!(kernel.log().contains(&line), "{row:#}{}", kernel.log());
+    // INIT is one.
+    assert_eq!(row["counters"]["dev_requests"], 11, "{row:#}");
+    kernel.ends();
+}
+
 #[test]
 fn descriptors_are_cloned_by_the_program() {
     if stock() {

@@ -3,7 +3,7 @@
 mod support;
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -366,6 +366,51 @@ fn of_another_user() {
     let output = Command::new(NOBODY[0]).args(&NOBODY[1..]).arg(tool()).arg("status").output();
     let text = String::from_utf8(output.expect("setpriv").stdout).unwrap();
     assert!(text.contains("only root may look into"), "{text}");
+}
+
+/// Who is not root sees what their own processes serve.
+#[test]
+fn of_an_ordinary_user() {
+    if stock() {
+        return skip("the command is about ringfuse");
+    }
+    if let Err(reason) = device() {
+        return skip(&reason);
+    }
+    if !is_root() {
+        return skip("only root can be somebody else, and mount for them");
+    }
+    let dir = TempDir::with_prefix("ringfuse-tool-").unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let point = dir.path().join("mnt");
+    fs::create_dir(&point).unwrap();
+    let script = "exec 9<>/dev/fuse
+        mount -i -t fuse -o fd=9,rootmode=40000,user_id=65534,group_id=65534 ringfuse \"$1\" || exit 9
+        shift
+        exec \"$@\" /dev/fd/9";
+    let mut child = Command::new("sh")
+        .args(["-c", script, "sh"])
+        .arg(&point)
+        .args(NOBODY)
+        .arg(root().join("build/examples-c/hello_ll"))
+        .arg("-f")
+        .env("RINGFUSE_TRANSPORT", "dev")
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("sh");
+    let watchdog = Watchdog::new(child.id(), &point);
+    let lazily = Lazily(point.clone());
+    let row = || row_in(&status_under(&NOBODY), &point);
+    eventually("INIT", || row().is_some_and(|row| row["transport"] == "dev"));
+    let row = row().unwrap();
+    assert_eq!(
+        (&row["pid"], &row["reason"]),
+        (&child.id().into(), &"RINGFUSE_TRANSPORT=dev".into())
+    );
+    assert!(number(&row, "dev_requests") >= 1, "{row:#}");
+    drop(lazily);
+    child.wait().expect("wait");
+    assert!(!watchdog.has_fired());
 }
 
 /// Anybody may name a piece of memory so; it is not believed about a mount that its
