@@ -2,6 +2,8 @@
 //! socket on which this test plays the kernel, and over /dev/fuse.
 #![allow(unsafe_code)] // a socket pair for another process
 
+#[path = "support/command.rs"]
+mod command;
 mod support;
 
 use std::fs::{self, File};

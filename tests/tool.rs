@@ -1,6 +1,8 @@
 //! The command `ringfuse`: `run`. `doctor` is in `tool_doctor.rs`, `status` in
 //! `tool_status.rs`.
 
+#[path = "support/command.rs"]
+mod command;
 mod support;
 
 use std::collections::HashMap;
@@ -11,7 +13,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use support::command::{root, row, tool, Lazily};
+use command::{root, row, tool, Lazily};
 use support::machine::is_root;
 use support::*;
 use tempfile::TempDir;

@@ -1,5 +1,7 @@
 //! `ringfuse status`: the mounts there are, in the sessions' own words.
 
+#[path = "support/command.rs"]
+mod command;
 mod support;
 
 use std::fs::{self, File};
@@ -8,8 +10,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use command::*;
 use serde_json::Value;
-use support::command::*;
 use support::machine::{device, is_root, rings};
 use support::mount::Watchdog;
 use support::*;
@@ -333,6 +335,8 @@ fn before_the_loop() {
         .stderr(Stdio::null())
         .spawn()
         .expect("shown_ll");
+    // At its end the filesystem would take its own mount away.
+    let _input = child.stdin.take();
     let watchdog = Watchdog::new(child.id(), &point);
     let lazily = Lazily(point.clone());
     eventually("the mount", || process::mounted(&point));

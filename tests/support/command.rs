@@ -1,6 +1,7 @@
-//! The command `ringfuse`.
+//! The command `ringfuse`. Not part of `support`, where it would bring serde_json into
+//! all tests.
+#![allow(dead_code)] // each test program uses a part of it
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -84,8 +85,8 @@ pub struct Lazily(pub PathBuf);
 
 impl Drop for Lazily {
     fn drop(&mut self) {
-        if super::process::mounted(&self.0) {
-            let _ = super::mount::umount(&self.0, rustix::mount::UnmountFlags::DETACH);
+        if crate::support::process::mounted(&self.0) {
+            let _ = crate::support::mount::umount(&self.0, rustix::mount::UnmountFlags::DETACH);
         }
     }
 }

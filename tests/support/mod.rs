@@ -27,7 +27,6 @@
 #![allow(missing_docs)]
 
 pub mod client;
-pub mod command;
 pub mod machine;
 pub mod mount;
 pub mod process;

@@ -113,7 +113,7 @@ fn connection_of(page: &Page, server: &Server, mounts: &Mounts) -> Option<u64> {
 /// A session and its descriptor may be in several processes, by forks: one of them
 /// serves. Where one has told what it is, others with its mount have nothing to add.
 fn without_doubles(mut rows: Vec<Row>) -> Vec<Row> {
-    rows.sort_by(|a, b| b.rank.cmp(&a.rank));
+    rows.sort_by_key(|row| Reverse(row.rank));
     let mut kept: Vec<Row> = Vec::new();
     let (settled, rest): (Vec<Row>, Vec<Row>) =
         rows.into_iter().partition(|row| row.inode.is_some() && row.transport != Transport::None);
