@@ -443,6 +443,9 @@ fn a_page_of_somebody_elses() {
         .expect("a page");
     let mut bytes = fs::read(page).unwrap();
     assert_eq!(&bytes[..8], b"ringfuse");
+    // By which it is found where the kernel does not tell a descriptor's connection.
+    const MOUNT_POINT: usize = 608;
+    assert!(bytes[MOUNT_POINT..].starts_with(fs.path.to_str().unwrap().as_bytes()));
     const REASON: usize = 96;
     bytes[REASON..REASON + 5].copy_from_slice(b"lies\0");
     file.write_all_at(&bytes, 0).unwrap();

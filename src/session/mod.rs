@@ -44,7 +44,9 @@ use options::SessionOptions;
 use parking_lot::Mutex;
 use std::ffi::{c_void, CStr, CString};
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 use std::sync::{Arc, Weak};
 
 /// The loop that serves a session, as far as its requests' transport cares.
@@ -122,6 +124,8 @@ pub struct Session {
     paths: OnceCell<stats::CountPaths>,
     reasons: Mutex<Vec<Box<CStr>>>,
     page: Arc<page::Page>,
+    /// The number of the connection, where the kernel tells it; else 0.
+    connection: AtomicU64,
     watchdog: Mutex<Weak<watchdog::Watchdog>>,
     this: Weak<Session>,
 }
@@ -188,6 +192,7 @@ impl Session {
             paths: OnceCell::new(),
             reasons: Mutex::default(),
             page,
+            connection: AtomicU64::new(0),
             watchdog: Mutex::default(),
             this: this.clone(),
         }))
@@ -243,6 +248,7 @@ impl Session {
     pub fn set_custom_io(&self, io: CustomIo, fd: RawFd) -> Result<()> {
         self.custom.set(io).map_err(|_| Errno(libc::EBUSY))?;
         self.fd.store(fd, Ordering::Release);
+        self.note_connection();
         self.show_state();
         Ok(())
     }
@@ -287,6 +293,7 @@ impl Session {
     fn connect(&self, mounted: Mounted) {
         self.fd.store(mounted.fd.as_raw_fd(), Ordering::Release);
         *self.mounted.lock() = Some(mounted);
+        self.note_connection();
         self.show_state();
     }
 
@@ -320,6 +327,7 @@ impl Session {
             return;
         };
         self.fd.store(-1, Ordering::Release);
+        self.connection.store(0, Ordering::Relaxed);
         self.show_state();
         match mount {
             Some(mount) => mount.unmount(fd),

@@ -123,7 +123,7 @@ unsafe impl Sync for Page {}
 pub struct Facts<'a> {
     /// `enum ringfuse_transport`.
     pub transport: u32,
-    /// The connection's number, if it is known.
+    /// The number of the connection in /sys/fs/fuse/connections, if it is known.
     pub connection: Option<u64>,
     /// Why this transport.
     pub reason: &'a CStr,
@@ -215,6 +215,11 @@ impl Page {
     pub fn count_ring_threads(&self, now: usize) {
         self.head().ring_threads.store(now as u64, Ordering::Relaxed);
         self.head().ring_threads_peak.fetch_max(now as u64, Ordering::Relaxed);
+    }
+
+    /// The calling process serves from now on.
+    pub fn serve_here(&self) {
+        self.head().pid.store(std::process::id(), Ordering::Relaxed);
     }
 
     /// Shows `facts` in place of the former ones. What does not fit is cut off.

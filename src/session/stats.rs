@@ -77,6 +77,10 @@ impl Session {
         );
         let text = CString::new(reason.replace('\0', "?")).unwrap_or_default();
         self.reasons.lock().push(text.into_boxed_c_str());
+        if self.connection.load(Ordering::Relaxed) == 0 && self.custom_io().is_none() {
+            // A descriptor that was handed over before it was mounted.
+            self.note_connection();
+        }
         self.show_state();
     }
 
@@ -85,14 +89,20 @@ impl Session {
         &self.page
     }
 
+    /// Finds out which connection the descriptor is of. A file is opened for it, so
+    /// it comes with the mount: the program may lock itself up before its loop.
+    pub(super) fn note_connection(&self) {
+        let number = page::connection_of(self.fd()).unwrap_or(0);
+        self.connection.store(number, Ordering::Relaxed);
+    }
+
     /// Shows there what has changed about connection and transport. To be called
     /// with no lock of the session's held.
     pub(super) fn show_state(&self) {
-        let fd = self.fd();
-        let connection = || page::connection_of(fd);
+        let connection = self.connection.load(Ordering::Relaxed);
         self.page.show(&Facts {
             transport: self.serving.load(Ordering::Acquire),
-            connection: (fd >= 0).then(connection).flatten(),
+            connection: Some(connection).filter(|&number| number != 0),
             reason: self.reason(),
             mountpoint: self.mountpoint().as_deref(),
         });

@@ -43,7 +43,7 @@ struct Looping<'a>(&'a Session);
 impl<'a> Looping<'a> {
     fn start(session: &'a Session, shape: LoopShape) -> Self {
         session.set_shape(Some(shape));
-        session.show_state();
+        session.page().serve_here();
         if let Some(engine) = session.engine() {
             engine.resume(shape);
         }

@@ -27,7 +27,7 @@ pub struct Published {
 /// another file's by now.
 struct File {
     fd: RawFd,
-    identity: (libc::dev_t, libc::ino64_t),
+    identity: (u64, u64),
 }
 
 impl Published {
@@ -116,7 +116,7 @@ fn seal(fd: RawFd) -> Result<()> {
     }
 }
 
-fn identity(fd: RawFd) -> Option<(libc::dev_t, libc::ino64_t)> {
+fn identity(fd: RawFd) -> Option<(u64, u64)> {
     fd::stat(fd).map(|stat| (stat.st_dev, stat.st_ino))
 }
 

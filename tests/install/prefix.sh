@@ -9,7 +9,13 @@ mkdir -p "$tree" "$work/upper" "$work/work"
 mount -t overlay -o "metacopy=on,lowerdir=$top,upperdir=$work/upper,workdir=$work/work" overlay "$tree" ||
     { say "skipped: no overlay can be mounted on $tree" && exit; }
 cd "$tree"
-install_into() { timeout 250 make --silent install "$@" >"$work/log" 2>&1 || fail "make install $*: $(tail -n 20 "$work/log")"; }
+# An ordinary user to all programs; files are as writable as before.
+user=(unshare --user --map-user=1000 --map-group=1000)
+"${user[@]}" true 2>/dev/null || user=()
+install_into() { # PREFIX, or nothing for the default one
+    timeout 250 ${1:+"${user[@]}"} make --silent install ${1:+PREFIX="$1"} >"$work/log" 2>&1 ||
+        fail "make install $*: $(tail -n 20 "$work/log")"
+}
 uninstall() { make --silent uninstall >"$work/log" 2>&1 || fail "make uninstall: $(cat "$work/log")"; }
 
 # compile NAME PC [OPTION...]: a filesystem, as the README says.
@@ -47,7 +53,7 @@ before=$(systems_view || true)
 
 step="a prefix of my own"
 own=$work/prefix
-install_into PREFIX="$own"
+install_into "$own"
 for directory in lib/ringfuse/pkgconfig lib/pkgconfig; do
     export PKG_CONFIG_PATH=$own/$directory
     compile own fuse3
@@ -60,7 +66,7 @@ unset PKG_CONFIG_PATH
 # An earlier version had its libraries there; they would be found first.
 touch "$own/lib/libfuse3.so.4"
 echo "$own/lib/libfuse3.so.4" >>build/meson-logs/install-log.txt
-install_into PREFIX="$own"
+install_into "$own"
 [ ! -e "$own/lib/libfuse3.so.4" ] || fail "the files of an earlier version are still there"
 uninstall
 left=$(find "$own" ! -type d)
