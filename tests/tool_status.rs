@@ -6,8 +6,8 @@ mod support;
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 
 use command::*;
@@ -165,7 +165,7 @@ each_transport! {
             return skip("only root may look into any process");
         }
         let fs = Server::new("shown_ll").env("SHOWN", "closed").mount(on);
-        assert!(!has_page(fs.pid), "the descriptor is still there");
+        assert!(page_of(fs.pid).is_none(), "the descriptor is still there");
         assert!(requests(&in_its_own_words(&fs)) >= 64);
     }
 
@@ -195,12 +195,15 @@ fn reader(fs: &Mount, name: &str, i: u64) -> Pinned<usize> {
     pinned(cpus()[0], move || file.read_at(&mut [0; 64], i).expect("read"))
 }
 
-/// Whether the process has the descriptor that status looks for.
-fn has_page(pid: u32) -> bool {
+/// The descriptor that status looks for.
+fn page_of(pid: u32) -> Option<PathBuf> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("/proc/PID/fd").flatten();
-    entries.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|target| {
-        target.to_str().is_some_and(|name| name.starts_with("/memfd:ringfuse-status"))
-    })
+    let is_one = |path: &PathBuf| {
+        fs::read_link(path).is_ok_and(|target| {
+            target.to_str().is_some_and(|name| name.starts_with("/memfd:ringfuse-status"))
+        })
+    };
+    entries.map(|entry| entry.path()).find(is_one)
 }
 
 #[test]
@@ -311,6 +314,53 @@ fn custom_io() {
     assert!(number(&row, "dev_requests") >= 64, "{row:#}");
 }
 
+/// `shown_ll` in a mode in which it waits for somebody to open `fifo`.
+struct Waiting {
+    child: Child,
+    /// At its end the filesystem would take its own mount away.
+    _input: ChildStdin,
+    watchdog: Watchdog,
+    _lazily: Lazily,
+    point: PathBuf,
+    fifo: PathBuf,
+    _dir: TempDir,
+}
+
+impl Waiting {
+    fn start(mode: &str) -> Self {
+        let dir = TempDir::with_prefix("ringfuse-tool-").unwrap();
+        let (point, fifo) = (dir.path().join("mnt"), dir.path().join("fifo"));
+        fs::create_dir(&point).unwrap();
+        assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
+        let mut child = Command::new(mount::built("shown_ll"))
+            .arg(&point)
+            .arg("-f")
+            .env("SHOWN", mode)
+            .env("SHOWN_FIFO", &fifo)
+            .env("RINGFUSE_TRANSPORT", "dev")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("shown_ll");
+        let input = child.stdin.take().expect("piped");
+        let watchdog = Watchdog::new(child.id(), &point);
+        eventually("the mount", || process::mounted(&point));
+        let lazily = Lazily(point.clone());
+        Self { child, _input: input, watchdog, _lazily: lazily, point, fifo, _dir: dir }
+    }
+
+    fn go_on(&self) {
+        File::options().write(true).open(&self.fifo).expect("the FIFO");
+    }
+
+    fn ends(mut self) {
+        let _ = mount::umount(&self.point, rustix::mount::UnmountFlags::DETACH);
+        assert!(self.child.wait().expect("wait").success());
+        assert!(!self.watchdog.has_fired());
+    }
+}
+
 /// Mounted, and nobody has answered INIT.
 #[test]
 fn before_the_loop() {
@@ -320,34 +370,48 @@ fn before_the_loop() {
     if let Err(reason) = device() {
         return skip(&reason);
     }
-    let dir = TempDir::with_prefix("ringfuse-tool-").unwrap();
-    let (point, fifo) = (dir.path().join("mnt"), dir.path().join("fifo"));
-    fs::create_dir(&point).unwrap();
-    assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
-    let mut child = Command::new(mount::built("shown_ll"))
-        .arg(&point)
-        .arg("-f")
-        .env("SHOWN", "late")
-        .env("SHOWN_FIFO", &fifo)
-        .env("RINGFUSE_TRANSPORT", "dev")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("shown_ll");
-    // At its end the filesystem would take its own mount away.
-    let _input = child.stdin.take();
-    let watchdog = Watchdog::new(child.id(), &point);
-    let lazily = Lazily(point.clone());
-    eventually("the mount", || process::mounted(&point));
-    eventually("a row", || row(&point).is_some_and(|row| row["transport"] == "none"));
-    let before = row(&point).unwrap();
-    assert_eq!((&before["reason"], &before["pid"]), (&Value::Null, &child.id().into()));
-    fs::write(&fifo, "go").unwrap();
-    eventually("the loop", || row(&point).is_some_and(|row| row["transport"] == "dev"));
-    drop(lazily);
-    assert!(child.wait().expect("wait").success());
-    assert!(!watchdog.has_fired());
+    let fs = Waiting::start("late");
+    eventually("a row", || row(&fs.point).is_some_and(|row| row["transport"] == "none"));
+    let before = row(&fs.point).unwrap();
+    assert_eq!((&before["reason"], &before["pid"]), (&Value::Null, &fs.child.id().into()));
+    fs.go_on();
+    eventually("the loop", || row(&fs.point).is_some_and(|row| row["transport"] == "dev"));
+    fs.ends();
+}
+
+/// A process that has lost its mount has none, though the number of its connection is
+/// another mount's by now.
+#[test]
+fn after_the_loop() {
+    if stock() {
+        return skip("the command is about ringfuse");
+    }
+    if let Err(reason) = device() {
+        return skip(&reason);
+    }
+    let old = Waiting::start("stays");
+    eventually("the loop", || row(&old.point).is_some_and(|row| row["transport"] == "dev"));
+    eventually("the unmount", || {
+        mount::umount(&old.point, rustix::mount::UnmountFlags::empty()).is_ok()
+    });
+    let shows = |status: &Value| {
+        let rows = status["mounts"].as_array().expect("mounts").clone();
+        rows.iter().any(|row| row["pid"] == old.child.id())
+    };
+    eventually("the end of the loop", || is_gone(old.child.id()));
+    let new = Server::new("engine_ll").mount(Transport::Dev);
+    let status = status();
+    assert!(!shows(&status), "{status:#}");
+    assert_eq!(row_in(&status, &new.path).expect("a row")["pid"], new.pid);
+    old.go_on();
+    old.ends();
+}
+
+/// What the process's page says of its connection.
+fn is_gone(pid: u32) -> bool {
+    const GONE: usize = 32;
+    let page = page_of(pid).and_then(|path| fs::read(path).ok()).expect("a page");
+    page[GONE] == 1
 }
 
 /// A user sees their own, and is told that there are others.
@@ -432,21 +496,13 @@ fn a_page_of_somebody_elses() {
     let file =
         rustix::fs::memfd_create("ringfuse-status", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     let file = File::from(file);
-    let page = fs::read_dir(format!("/proc/{}/fd", fs.pid))
-        .unwrap()
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| {
-            fs::read_link(path)
-                .is_ok_and(|target| target.to_str().unwrap().contains("ringfuse-status"))
-        })
-        .expect("a page");
+    let page = page_of(fs.pid).expect("a page");
     let mut bytes = fs::read(page).unwrap();
     assert_eq!(&bytes[..8], b"ringfuse");
     // By which it is found where the kernel does not tell a descriptor's connection.
-    const MOUNT_POINT: usize = 608;
+    const MOUNT_POINT: usize = 616;
     assert!(bytes[MOUNT_POINT..].starts_with(fs.path.to_str().unwrap().as_bytes()));
-    const REASON: usize = 96;
+    const REASON: usize = 104;
     bytes[REASON..REASON + 5].copy_from_slice(b"lies\0");
     file.write_all_at(&bytes, 0).unwrap();
     assert_eq!(in_its_own_words(&fs)["reason"], mine["reason"]);

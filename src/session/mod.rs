@@ -328,7 +328,7 @@ impl Session {
         };
         self.fd.store(-1, Ordering::Release);
         self.connection.store(0, Ordering::Relaxed);
-        self.show_state();
+        self.page.end();
         match mount {
             Some(mount) => mount.unmount(fd),
             None => drop(fd),

@@ -59,6 +59,9 @@ pub struct Head {
     transport: AtomicU32,
     /// In the process's own namespace.
     pid: AtomicU32,
+    /// 1 if the connection has ended: its number may be another one's by now.
+    gone: AtomicU32,
+    reserved: u32,
     /// The number in /sys/fs/fuse/connections; 0 if it is not known.
     connection: AtomicU64,
     /// Threads that read `/dev/fuse` and run callbacks, now.
@@ -80,8 +83,8 @@ pub struct Head {
     mountpoint: [AtomicU8; MOUNTPOINT],
 }
 
-const _: () = assert!(offset_of!(Head, connection) == 32 && offset_of!(Head, handed_over) == 88);
-const _: () = assert!(offset_of!(Head, reason) == 96 && offset_of!(Head, mountpoint) == 608);
+const _: () = assert!(offset_of!(Head, connection) == 40 && offset_of!(Head, handed_over) == 96);
+const _: () = assert!(offset_of!(Head, reason) == 104 && offset_of!(Head, mountpoint) == 616);
 const _: () = assert!(size_of::<Head>() <= CELLS_AT && size_of::<Cell>() == 128);
 
 /// Counters of one queue, or of some slots. Those that other threads add to are in
@@ -222,6 +225,12 @@ impl Page {
         self.head().pid.store(std::process::id(), Ordering::Relaxed);
     }
 
+    /// The connection has ended. Until something else is shown, this page is about
+    /// no mount.
+    pub fn end(&self) {
+        self.head().gone.store(1, Ordering::Relaxed);
+    }
+
     /// Shows `facts` in place of the former ones. What does not fit is cut off.
     pub fn show(&self, facts: &Facts<'_>) {
         let _alone = self.change.lock();
@@ -231,6 +240,7 @@ impl Page {
         fence(Ordering::Release);
         head.transport.store(facts.transport, Ordering::Relaxed);
         head.pid.store(std::process::id(), Ordering::Relaxed);
+        head.gone.store(0, Ordering::Relaxed);
         head.connection.store(facts.connection.unwrap_or(0), Ordering::Relaxed);
         write_text(&head.reason, facts.reason);
         write_text(&head.mountpoint, facts.mountpoint.unwrap_or_default());

@@ -169,8 +169,12 @@ pub fn receive(session: &Session, fd: RawFd, buffer: &mut [u8]) -> Result<Receiv
     } else {
         crate::sys::fd::read(fd, buffer)
     };
+    let unmounted = || {
+        session.page().end();
+        Ok(Received::Unmounted)
+    };
     match result {
-        Ok(0) => Ok(Received::Unmounted),
+        Ok(0) => unmounted(),
         Ok(n) if n < size_of::<InHeader>() => {
             crate::log_error!("short read on fuse device: {n} bytes");
             Err(Errno(libc::EIO))
@@ -178,7 +182,7 @@ pub fn receive(session: &Session, fd: RawFd, buffer: &mut [u8]) -> Result<Receiv
         Ok(n) => Ok(Received::Message(n)),
         Err(Errno(libc::EINTR | libc::ENOENT)) => Ok(Received::Again),
         // ECONNABORTED: it was aborted while this read had a request already.
-        Err(Errno(libc::ENODEV | libc::ECONNABORTED)) => Ok(Received::Unmounted),
+        Err(Errno(libc::ENODEV | libc::ECONNABORTED)) => unmounted(),
         // Another thread has unmounted, and closed the descriptor with it.
         Err(Errno(libc::EBADF)) if session.fd() < 0 => Ok(Received::Unmounted),
         Err(errno) => Err(errno),

@@ -3,7 +3,8 @@
  * process what makes it hard to look at, as the environment variable SHOWN says:
  *     closed   closes all descriptors that it does not know of, before its loop
  *     two      has a second session, mounted at SHOWN_SECOND, over /dev/fuse
- *     late     begins its loop when somebody writes to the FIFO SHOWN_FIFO
+ *     late     begins its loop when somebody opens the FIFO SHOWN_FIFO for writing
+ *     stays    stays after its loop until then
  */
 #include "serve.h"
 
@@ -32,6 +33,11 @@ static struct fuse_session *second_session(pthread_t *thread)
 	return se;
 }
 
+static void wait_for_writer(void)
+{
+	close(open(getenv("SHOWN_FIFO"), O_RDONLY | O_CLOEXEC));
+}
+
 int serve_loop(struct fuse_session *se)
 {
 	const char *mode = getenv("SHOWN");
@@ -45,10 +51,12 @@ int serve_loop(struct fuse_session *se)
 			exit(4);
 	} else if (strcmp(mode, "two") == 0) {
 		second = second_session(&thread);
-	} else {
-		close(open(getenv("SHOWN_FIFO"), O_RDONLY | O_CLOEXEC));
+	} else if (strcmp(mode, "late") == 0) {
+		wait_for_writer();
 	}
 	result = fuse_session_loop_mt(se, NULL);
+	if (strcmp(mode, "stays") == 0)
+		wait_for_writer();
 	if (second) {
 		fuse_session_unmount(second);
 		pthread_join(thread, NULL);

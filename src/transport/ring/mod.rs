@@ -404,7 +404,11 @@ impl Engine {
     /// however long callbacks still run.
     fn disconnected(&self) {
         self.gone.store(true, Ordering::SeqCst);
-        if !self.stopping.load(Ordering::SeqCst) && !self.session.exited() {
+        if self.stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        self.session.page().end();
+        if !self.session.exited() {
             self.session.exit();
         }
     }

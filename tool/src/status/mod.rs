@@ -11,7 +11,7 @@ mod process;
 use crate::style::{self, Style, Tone};
 use mounts::Mounts;
 use page::{Counters, Found, Page, Transport};
-use process::Server;
+use process::{Activity, Server};
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::{fs, io};
@@ -44,12 +44,14 @@ struct Row {
     /// Of the page that this is from.
     #[serde(skip)]
     inode: Option<u64>,
+    /// Mounted where this process says it is. A connection that has just ended may
+    /// have had the same number.
+    #[serde(skip)]
+    agrees: bool,
     /// The larger, the more likely it is this process that serves.
     #[serde(skip)]
-    rank: Rank,
+    rank: (bool, Activity),
 }
-
-type Rank = (bool, (u64, usize, Reverse<u32>));
 
 #[derive(Serialize)]
 struct Report {
@@ -83,6 +85,9 @@ fn look() -> Report {
         for found in &server.pages {
             let connection = connection_of(&found.page, &server, &mounts);
             silent.retain(|&other| Some(other) != connection);
+            if found.page.gone {
+                continue;
+            }
             let point = connection.and_then(point);
             if point.is_some() || found.page.transport == Transport::Custom && connection.is_none()
             {
@@ -90,7 +95,8 @@ fn look() -> Report {
             }
         }
         for connection in silent {
-            rows.extend(point(connection).map(|point| seen(&server, connection, point)));
+            let named = server.names(&mounts) == Some(connection);
+            rows.extend(point(connection).map(|point| seen(&server, connection, point, named)));
         }
     }
     let mut mounts = without_doubles(rows);
@@ -113,6 +119,9 @@ fn connection_of(page: &Page, server: &Server, mounts: &Mounts) -> Option<u64> {
 /// A session and its descriptor may be in several processes, by forks: one of them
 /// serves. Where one has told what it is, others with its mount have nothing to add.
 fn without_doubles(mut rows: Vec<Row>) -> Vec<Row> {
+    let agreed: Vec<u64> =
+        rows.iter().filter(|row| row.agrees).filter_map(|row| row.connection).collect();
+    rows.retain(|row| row.agrees || !row.connection.is_some_and(|one| agreed.contains(&one)));
     rows.sort_by_key(|row| Reverse(row.rank));
     let mut kept: Vec<Row> = Vec::new();
     let (settled, rest): (Vec<Row>, Vec<Row>) =
@@ -135,6 +144,7 @@ fn told(server: &Server, connection: Option<u64>, point: Option<String>, found: 
     let page = &found.page;
     let on_rings = page.transport == Transport::Ring;
     Row {
+        agrees: page.mount_point.is_empty() || point.as_ref() == Some(&page.mount_point),
         mount_point: point,
         connection,
         program: server.program.clone(),
@@ -152,7 +162,7 @@ fn told(server: &Server, connection: Option<u64>, point: Option<String>, found: 
 }
 
 /// What is seen of one that does not tell.
-fn seen(server: &Server, connection: u64, point: String) -> Row {
+fn seen(server: &Server, connection: u64, point: String, agrees: bool) -> Row {
     let on_rings = server.is_on_rings(connection);
     Row {
         mount_point: Some(point),
@@ -167,6 +177,7 @@ fn seen(server: &Server, connection: u64, point: String) -> Row {
         rings: on_rings.then_some(server.rings),
         waiting: waiting(connection),
         inode: None,
+        agrees,
         rank: (false, server.activity()),
     }
 }

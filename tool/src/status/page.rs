@@ -26,16 +26,17 @@ mod at {
     pub const SEQUENCE: usize = 20;
     pub const TRANSPORT: usize = 24;
     pub const PID: usize = 28;
-    pub const CONNECTION: usize = 32;
-    pub const DEV_THREADS: usize = 40;
-    pub const RING_THREADS: usize = 48;
-    pub const RING_THREADS_PEAK: usize = 56;
-    pub const ENTRIES: usize = 64;
-    pub const KICKS: usize = 72;
-    pub const GROWN: usize = 80;
-    pub const HANDED_OVER: usize = 88;
-    pub const REASON: std::ops::Range<usize> = 96..608;
-    pub const MOUNTPOINT: std::ops::Range<usize> = 608..4704;
+    pub const GONE: usize = 32;
+    pub const CONNECTION: usize = 40;
+    pub const DEV_THREADS: usize = 48;
+    pub const RING_THREADS: usize = 56;
+    pub const RING_THREADS_PEAK: usize = 64;
+    pub const ENTRIES: usize = 72;
+    pub const KICKS: usize = 80;
+    pub const GROWN: usize = 88;
+    pub const HANDED_OVER: usize = 96;
+    pub const REASON: std::ops::Range<usize> = 104..616;
+    pub const MOUNTPOINT: std::ops::Range<usize> = 616..4712;
     pub const CELL_REQUESTS: usize = 0;
     pub const CELL_PARKED: usize = 8;
     pub const CELL_ANSWERED_LATER: usize = 64;
@@ -76,6 +77,8 @@ pub struct Page {
     pub transport: Transport,
     /// Who began to serve last, by its number in its own namespace.
     pub pid: u32,
+    /// The connection has ended: what has its number now is another one.
+    pub gone: bool,
     pub connection: Option<u64>,
     pub reason: String,
     pub mount_point: String,
@@ -170,6 +173,7 @@ fn parse(head: &[u8], (dev, rings): (&[u8], &[u8])) -> Option<Page> {
     Some(Page {
         transport,
         pid: number(head, at::PID),
+        gone: number(head, at::GONE) != 0,
         connection: Some(long(head, at::CONNECTION)).filter(|&connection| connection != 0),
         reason: text(&head[at::REASON]),
         mount_point: text(&head[at::MOUNTPOINT]),

@@ -43,6 +43,9 @@ pub fn servers() -> Vec<Server> {
     pids.filter_map(|pid| Server::look(pid, &mut known)).collect()
 }
 
+/// See [`Server::activity`].
+pub type Activity = (u64, usize, std::cmp::Reverse<u32>);
+
 /// Whether the file with this device and inode has ringfuse in it.
 type Known = HashMap<(u64, u64), bool>;
 
@@ -102,12 +105,14 @@ impl Server {
     pub fn sessions(&self, mounts: &Mounts) -> Vec<u64> {
         let told: Vec<u64> = self.descriptors.keys().copied().flatten().collect();
         if told.is_empty() {
-            return mounts
-                .named_by(self.words.get(1..).unwrap_or_default(), &self.directory)
-                .into_iter()
-                .collect();
+            return self.names(mounts).into_iter().collect();
         }
         told
+    }
+
+    /// The connection that is mounted where its command line says.
+    pub fn names(&self, mounts: &Mounts) -> Option<u64> {
+        mounts.named_by(self.words.get(1..).unwrap_or_default(), &self.directory)
     }
 
     /// A session on rings has a second descriptor of its connection, which is
@@ -125,7 +130,7 @@ impl Server {
 
     /// The larger, the more likely it is the process that serves, among those
     /// that have inherited the same descriptor.
-    pub fn activity(&self) -> (u64, usize, std::cmp::Reverse<u32>) {
+    pub fn activity(&self) -> Activity {
         (self.rings.descriptors, self.tasks.len(), std::cmp::Reverse(self.pid))
     }
 }
