@@ -2,8 +2,6 @@
 //! socket on which this test plays the kernel, and over /dev/fuse.
 #![allow(unsafe_code)] // a socket pair for another process
 
-#[path = "support/command.rs"]
-mod command;
 mod support;
 
 use std::fs::{self, File};
@@ -513,28 +511,6 @@ fn malformed_messages() {
     header.len = 40;
     kernel.send_raw(header.as_bytes());
     assert_eq!(kernel.receive().expect("an answer").0.error, 0);
-    kernel.ends();
-}
-
-/// A session that has no mount is in the list all the same.
-#[test]
-fn status_tells_of_it() {
-    if stock() {
-        return skip("the command is about ringfuse");
-    }
-    let mut kernel = started(&PLAIN);
-    for _ in 0..10 {
-        kernel.ask(Opcode::Statfs, ROOT_ID, &[]);
-    }
-    let status = command::status();
-    let rows = status["mounts"].as_array().expect("mounts");
-    let row = rows.iter().find(|row| row["pid"] == kernel.child.id()).expect("a row");
-    assert!(row["mount_point"].is_null() && row["connection"].is_null(), "{row:#}");
-    assert_eq!(row["transport"], "custom");
-    let line = format!("ringfuse: transport custom: {}", row["reason"].as_str().expect("text"));
-    assert!(kernel.log().contains(&line), "{row:#}{}", kernel.log());
-    // INIT is one.
-    assert_eq!(row["counters"]["dev_requests"], 11, "{row:#}");
     kernel.ends();
 }
 

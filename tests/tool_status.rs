@@ -5,13 +5,16 @@ mod command;
 mod support;
 
 use std::fs::{self, File};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 
 use command::*;
 use serde_json::Value;
+use support::client::PATIENCE;
 use support::machine::{device, is_root, rings};
 use support::mount::Watchdog;
 use support::*;
@@ -312,6 +315,59 @@ fn custom_io() {
     assert_eq!((&row["transport"], &row["pid"]), (&"custom".into(), &fs.pid.into()));
     assert_eq!(row["reason"], reason(&fs));
     assert!(number(&row, "dev_requests") >= 64, "{row:#}");
+}
+
+/// The same without a mount: here the test is the kernel. The session is in the list
+/// all the same.
+#[test]
+fn custom_io_without_a_mount() {
+    if stock() {
+        return skip("the command is about ringfuse");
+    }
+    let (kernel, theirs) = UnixDatagram::pair().unwrap();
+    kernel.set_read_timeout(Some(PATIENCE)).unwrap();
+    rustix::io::fcntl_setfd(&theirs, rustix::io::FdFlags::empty()).unwrap();
+    let dir = TempDir::with_prefix("ringfuse-tool-").unwrap();
+    let log = dir.path().join("log");
+    let mut child = Command::new(mount::built("custom_ll"))
+        .arg(dir.path())
+        .arg("-f")
+        .env("CUSTOM_FD", theirs.as_raw_fd().to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(File::create(&log).unwrap())
+        .spawn()
+        .expect("custom_ll");
+    let input = child.stdin.take();
+    drop(theirs);
+    kernel.send(&init()).unwrap();
+    let mut answer = [0; 4096];
+    let answered = kernel.recv(&mut answer);
+    let status = status();
+    drop((kernel, input));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(answered.is_ok(), "{answered:?}: {}", fs::read_to_string(&log).unwrap());
+    let rows = status["mounts"].as_array().expect("mounts");
+    let row = rows.iter().find(|row| row["pid"] == child.id()).expect("a row");
+    assert!(row["mount_point"].is_null() && row["connection"].is_null(), "{row:#}");
+    assert_eq!(row["transport"], "custom");
+    let line = format!("ringfuse: transport custom: {}", row["reason"].as_str().expect("text"));
+    assert!(fs::read_to_string(&log).unwrap().contains(&line), "{row:#}");
+    assert_eq!(number(row, "dev_requests"), 1, "{row:#}");
+}
+
+/// The kernel's first message.
+fn init() -> Vec<u8> {
+    const LEN: u32 = 40 + 64;
+    const INIT: u32 = 26;
+    let (number, node, ids) = (1_u64, 0_u64, [0_u32; 4]);
+    let header = [&LEN.to_ne_bytes()[..], &INIT.to_ne_bytes()].concat();
+    let header = [header, [number, node].map(u64::to_ne_bytes).concat()].concat();
+    let header = [header, ids.map(u32::to_ne_bytes).concat()].concat();
+    let (major, minor, max_readahead, flags) = (7_u32, 38_u32, 1 << 17, 1 << 5);
+    let body = [major, minor, max_readahead, flags].map(u32::to_ne_bytes).concat();
+    [header, body, vec![0; 48]].concat()
 }
 
 /// `shown_ll` in a mode in which it waits for somebody to open `fifo`.
