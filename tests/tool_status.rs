@@ -292,9 +292,6 @@ fn own_loops() {
             let length = file.read_at(&mut text, 0).expect("the pid of who serves");
             assert_eq!(row["pid"].to_string().as_bytes(), &text[..length], "{kind}: {row:#}");
         }
-        fs.command("stop");
-        fs.unmount();
-        fs.ended();
     }
 }
 
