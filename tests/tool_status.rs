@@ -3,13 +3,15 @@
 #[path = "support/command.rs"]
 mod command;
 mod support;
+#[path = "tool_status/waiting.rs"]
+mod waiting;
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use command::*;
@@ -19,6 +21,7 @@ use support::machine::{device, is_root, rings};
 use support::mount::Watchdog;
 use support::*;
 use tempfile::TempDir;
+use waiting::{init, Waiting};
 
 const NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 
@@ -354,66 +357,6 @@ fn custom_io_without_a_mount() {
     assert_eq!(number(row, "dev_requests"), 1, "{row:#}");
 }
 
-/// The kernel's first message.
-fn init() -> Vec<u8> {
-    const LEN: u32 = 40 + 64;
-    const INIT: u32 = 26;
-    let (number, node, ids) = (1_u64, 0_u64, [0_u32; 4]);
-    let header = [&LEN.to_ne_bytes()[..], &INIT.to_ne_bytes()].concat();
-    let header = [header, [number, node].map(u64::to_ne_bytes).concat()].concat();
-    let header = [header, ids.map(u32::to_ne_bytes).concat()].concat();
-    let (major, minor, max_readahead, flags) = (7_u32, 38_u32, 1 << 17, 1 << 5);
-    let body = [major, minor, max_readahead, flags].map(u32::to_ne_bytes).concat();
-    [header, body, vec![0; 48]].concat()
-}
-
-/// `shown_ll` in a mode in which it waits for somebody to open `fifo`.
-struct Waiting {
-    child: Child,
-    /// At its end the filesystem would take its own mount away.
-    _input: ChildStdin,
-    watchdog: Watchdog,
-    _lazily: Lazily,
-    point: PathBuf,
-    fifo: PathBuf,
-    _dir: TempDir,
-}
-
-impl Waiting {
-    fn start(mode: &str) -> Self {
-        let dir = TempDir::with_prefix("ringfuse-tool-").unwrap();
-        let (point, fifo) = (dir.path().join("mnt"), dir.path().join("fifo"));
-        fs::create_dir(&point).unwrap();
-        assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
-        let mut child = Command::new(mount::built("shown_ll"))
-            .arg(&point)
-            .arg("-f")
-            .env("SHOWN", mode)
-            .env("SHOWN_FIFO", &fifo)
-            .env("RINGFUSE_TRANSPORT", "dev")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("shown_ll");
-        let input = child.stdin.take().expect("piped");
-        let watchdog = Watchdog::new(child.id(), &point);
-        eventually("the mount", || process::mounted(&point));
-        let lazily = Lazily(point.clone());
-        Self { child, _input: input, watchdog, _lazily: lazily, point, fifo, _dir: dir }
-    }
-
-    fn go_on(&self) {
-        File::options().write(true).open(&self.fifo).expect("the FIFO");
-    }
-
-    fn ends(mut self) {
-        let _ = mount::umount(&self.point, rustix::mount::UnmountFlags::DETACH);
-        assert!(self.child.wait().expect("wait").success());
-        assert!(!self.watchdog.has_fired());
-    }
-}
-
 /// Mounted, and nobody has answered INIT.
 #[test]
 fn before_the_loop() {
@@ -426,7 +369,7 @@ fn before_the_loop() {
     let fs = Waiting::start("late");
     eventually("a row", || row(&fs.point).is_some_and(|row| row["transport"] == "none"));
     let before = row(&fs.point).unwrap();
-    assert_eq!((&before["reason"], &before["pid"]), (&Value::Null, &fs.child.id().into()));
+    assert_eq!((&before["reason"], &before["pid"]), (&Value::Null, &fs.pid().into()));
     fs.go_on();
     eventually("the loop", || row(&fs.point).is_some_and(|row| row["transport"] == "dev"));
     fs.ends();
@@ -449,9 +392,9 @@ fn after_the_loop() {
     });
     let shows = |status: &Value| {
         let rows = status["mounts"].as_array().expect("mounts").clone();
-        rows.iter().any(|row| row["pid"] == old.child.id())
+        rows.iter().any(|row| row["pid"] == old.pid())
     };
-    eventually("the end of the loop", || is_gone(old.child.id()));
+    eventually("the end of the loop", || is_gone(old.pid()));
     let new = Server::new("engine_ll").mount(Transport::Dev);
     let status = status();
     assert!(!shows(&status), "{status:#}");

@@ -8,12 +8,13 @@
 //! [`DEV_CELLS`] cells of `/dev/fuse` and of the program's own functions, and then one
 //! for each of the kernel's queues. The two texts, and what is set with them, belong
 //! together if `sequence` is even and the same before and after they were read. All
-//! else are numbers that are right one by one.
+//! else are numbers that are right one by one. Once `gone` is 1 the page is about no
+//! mount.
 //!
 //! # What it costs
-//! The counters live here and nowhere else, so nothing is copied for a reader, and a
-//! session that nobody looks at does the same. A cell is written by threads that
-//! share a queue, or a few slots, and the engine counted these before.
+//! The counters live here and nowhere else, so nothing is copied for a reader. A cell
+//! is written by the threads of one queue, which need that count anyway, or of a few
+//! slots of `/dev/fuse`: an atomic add beside two system calls.
 //!
 //! The page is made with the session, before a program locks itself up. Forked
 //! children share it: the counters go on, and `pid` is the process that settled on a

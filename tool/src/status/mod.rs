@@ -240,8 +240,8 @@ fn why(row: &Row) -> &str {
         (Some(reason), _) => reason,
         (None, Transport::None) => "the kernel's INIT has not been answered",
         (None, _) => {
-            "does not tell why (it has closed all descriptors, RINGFUSE_STATUS=no, or another \
-             release of ringfuse); its log does: 'ringfuse: transport'"
+            "why is not known: it does not show that to others, see ringfuse(1); its log has a \
+             line 'ringfuse: transport'"
         }
     }
 }
@@ -252,8 +252,7 @@ fn numbers(row: &Row) -> Vec<String> {
         facts.insert(0, count(row.queues.into(), "queue"));
     }
     if let (Some(counters), Transport::Ring) = (&row.counters, row.transport) {
-        facts.push(format!("{} at most so far", counters.threads_peak));
-        facts.push(format!("{} in the queues", count_of(counters.entries, "entry", "entries")));
+        facts.push(count_of(counters.entries, "ring entry", "ring entries"));
     }
     if let Some(rings) = &row.rings {
         facts.push(count(rings.descriptors, "ring"));
