@@ -11,9 +11,12 @@
  * and 0 for the archive, which has default versions only.
  */
 #define _GNU_SOURCE
+#include <dlfcn.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -170,14 +173,53 @@ ADDED_IN_319(bool, fuse_set_conn_flag, (struct fuse_conn_info * conn, uint64_t f
 enum { LAYOUT_314 = 1, LAYOUT_316 = 2 };
 void ringfuse_set_layout(int layout);
 
+/*
+ * In the system's place, its own libfuse3.so.3 is kept beside ours, as a link to
+ * the file of a release (scripts/in-place.sh, packaging/ringfuse-libfuse3): what
+ * the system's programs are compiled for.
+ */
+static bool replaces_newer(void)
+{
+	const char *directory_end, *name;
+	char path[PATH_MAX];
+	unsigned int minor, patch = 0;
+	bool newer = false;
+	char *stock;
+	Dl_info self;
+
+	if (!dladdr((void *)replaces_newer, &self) || !self.dli_fname)
+		return false;
+	directory_end = strrchr(self.dli_fname, '/');
+	if (!directory_end ||
+	    snprintf(path, sizeof(path), "%.*s/ringfuse-stock.libfuse3.so.3",
+		     (int)(directory_end - self.dli_fname), self.dli_fname) >= PATH_MAX)
+		return false;
+	stock = realpath(path, NULL);
+	if (!stock)
+		return false;
+	name = strrchr(stock, '/') + 1;
+	if (sscanf(name, "libfuse3.so.3.%u.%u", &minor, &patch) >= 1)
+		newer = (minor == 14 && patch >= 1) || minor == 15 || minor == 16;
+	free(stock);
+	return newer;
+}
+
 __attribute__((constructor)) static void choose_layout(void)
 {
 	const char *wanted = secure_getenv("RINGFUSE_SO3_LAYOUT");
-	bool newer = wanted && strcmp(wanted, "3.16") == 0;
+	bool newer;
 
-	if (wanted && !newer && strcmp(wanted, "3.14") != 0)
-		fuse_log(FUSE_LOG_ERR, "ringfuse: RINGFUSE_SO3_LAYOUT=%s: unknown, using 3.14 "
-				       "(possible are 3.14 and 3.16)\n", wanted);
+	if (wanted && strcmp(wanted, "3.16") == 0) {
+		newer = true;
+	} else if (wanted && strcmp(wanted, "3.14") == 0) {
+		newer = false;
+	} else {
+		newer = replaces_newer();
+		if (wanted)
+			fuse_log(FUSE_LOG_ERR, "ringfuse: RINGFUSE_SO3_LAYOUT=%s: unknown, using %s "
+					       "(possible are 3.14 and 3.16)\n",
+				 wanted, newer ? "3.16" : "3.14");
+	}
 	ringfuse_set_layout(newer ? LAYOUT_316 : LAYOUT_314);
 }
 #endif

@@ -13,7 +13,8 @@
  * RINGFUSE_STATS=PATH in the environment writes the same numbers to the file
  * PATH at the end of every session loop, one `name value` per line: the fields
  * of `struct ringfuse_stats` (the transport as `none`, `dev`, `ring` or
- * `custom`) and `reason TEXT`.
+ * `custom`) and `reason TEXT`. The command `ringfuse status` tells them of
+ * sessions that are mounted.
  */
 
 #include <stddef.h>

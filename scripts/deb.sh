@@ -44,9 +44,12 @@ put ringfuse /usr/share/doc/ringfuse "$top/README.md" "$top/docs/compatibility.m
 
 put ringfuse-dev "$private" "$build/libfuse3.so" "$build/libfuse3.a"
 put ringfuse-dev /usr/include/ringfuse/fuse3 "$top"/include/*.h
-mkdir -p "$trees/ringfuse-dev$private/pkgconfig"
-sed -e 's|^prefix=.*|prefix=/usr|' -e 's|^includedir=.*|includedir=${prefix}/include/ringfuse|' \
-    -e "s|^libdir=.*|libdir=$private|" "$build/fuse3.pc" >"$trees/ringfuse-dev$private/pkgconfig/fuse3.pc"
+# pkg-config finds ringfuse.pc by itself, and fuse3.pc where it is told to look.
+for file in "$private/pkgconfig/fuse3.pc" "$libdir/pkgconfig/ringfuse.pc"; do
+    mkdir -p "$trees/ringfuse-dev$(dirname "$file")"
+    sed -e 's|^prefix=.*|prefix=/usr|' -e 's|^includedir=.*|includedir=/usr/include/ringfuse|' \
+        -e "s|^libdir=.*|libdir=$private|" "$build/$(basename "$file")" >"$trees/ringfuse-dev$file"
+done
 
 # As in-place.sh does it: a link to a release that ldconfig takes for the highest.
 for soname in libfuse3.so.3 libfuse3.so.4; do

@@ -5,7 +5,9 @@
 # which ldconfig sets to the highest release there is. So ours is installed as a
 # release higher than all of libfuse's, and of what the system has, only the link
 # is replaced. It is kept beside, under a name that ldconfig passes over. Where
-# there is dpkg, it is told to unpack the link of later stock packages there.
+# there is dpkg, it is told to unpack the link of later stock packages there. The
+# release that it leads to tells our libfuse3.so.3 which structures the programs of
+# this system have (capi/compat.c).
 #
 # Each step leaves a library behind the soname and loses nothing: both commands can
 # be interrupted, and repeated. They find everything by looking at the system.
@@ -94,17 +96,6 @@ put() {
     ln --symbolic --force "$(own "$soname")" "$new"
     mv --no-target-directory "$new" "$link"
     say "$link is ringfuse; the system's is kept as $stock"
-    warn_of_layout "$stock"
-}
-
-# See "Structures of libfuse3.so.3" in docs/compatibility.md.
-warn_of_layout() {
-    case $(basename "$(realpath "$1")") in
-    libfuse3.so.3.14.0) ;;
-    libfuse3.so.3.14.* | libfuse3.so.3.15.* | libfuse3.so.3.16.*)
-        say "Programs of this system need RINGFUSE_SO3_LAYOUT=3.16 in their environment, for instance from /etc/environment"
-        ;;
-    esac
 }
 
 present() {

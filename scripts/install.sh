@@ -7,26 +7,31 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 in_place=$top/scripts/in-place.sh
+log=$build/meson-logs/install-log.txt
+installed() { [ ! -e "$log" ] || grep -v '^#' "$log"; } # by the last install
 
 if [ "$1" = --uninstall ]; then
     put_back=
     if "$in_place" present >/dev/null 2>&1; then
         # Who installed into a directory of one's own need not be root to undo that.
-        if [ "$(id -u)" = 0 ] || [ ! -e "$build/meson-logs/install-log.txt" ]; then
+        if [ "$(id -u)" = 0 ] || [ ! -e "$log" ]; then
             "$in_place" remove
             put_back=yes
         fi
     fi
-    if [ ! -e "$build/meson-logs/install-log.txt" ]; then
+    if [ ! -e "$log" ]; then
         [ -n "$put_back" ] || die "nothing to uninstall: this tree has not installed anything"
         exit
     fi
-    prefix=$(sed -n 's|/include/fuse3/ringfuse\.h$||p' "$build/meson-logs/install-log.txt")
+    headers=$(installed | sed -n 's|/ringfuse\.h$||p')
+    libraries=$(installed | sed -n 's|/libfuse3\.a$||p')
     ninja -C "$build" uninstall >/dev/null
-    rm -f "$build/meson-logs/install-log.txt"
-    rmdir --ignore-fail-on-non-empty "$prefix/include/fuse3" 2>/dev/null || true
+    rm -f "$log"
+    for directory in "$headers" "${headers%/fuse3}" "$libraries/pkgconfig" "$libraries"; do
+        rmdir --ignore-fail-on-non-empty "$directory" 2>/dev/null || true
+    done
     give_back
-    say "Uninstalled from $prefix."
+    say "Uninstalled what was in ${libraries%/*} and beside it."
     exit
 fi
 
@@ -50,8 +55,15 @@ if [ "$1" = --in-place ]; then
     say "All programs of this system run on ringfuse from their next start on; make uninstall undoes it."
     exit
 fi
+before=$(installed)
 meson install -C "$build" --no-rebuild --quiet
+# What an earlier version has put elsewhere below the prefix would be found first.
+comm -23 <(sort <<<"$before") <(installed | sort) |
+    while read -r file; do
+        [[ $file != "$prefix"/* || -d $file ]] || rm -f "$file"
+    done
 give_back
-say "Installed into $prefix. Installed programs run on it with: $prefix/bin/ringfuse run PROGRAM"
-say "Programs that are built find it with PKG_CONFIG_PATH=$prefix/lib/pkgconfig and LD_LIBRARY_PATH=$prefix/lib,"
-say "or, for a prefix of the system such as /usr/local, by themselves after: ldconfig"
+libraries=$(installed | sed -n 's|/libfuse3\.a$||p')
+say "Installed into $prefix; the system's libfuse3 is left alone."
+say "Programs that are installed run on it with: $prefix/bin/ringfuse run PROGRAM"
+say "Programs that are built are built for it, and find it, with: export PKG_CONFIG_PATH=$libraries/pkgconfig"

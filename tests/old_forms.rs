@@ -8,9 +8,11 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use support::{me, pinned, skip, stock, Mount, Server, Transport};
+use tempfile::TempDir;
 
 const STOCK: &str = "/usr/lib/x86_64-linux-gnu/libfuse3.so.3";
 
@@ -285,6 +287,39 @@ each_transport! {
     fn path_tables_of_every_size(on) {
         for size in ["320", "328", "336", "344", "352", "512"] {
             path_serves(on, &OURS, &[("OLD_OPS", size)]);
+        }
+    }
+
+    /// The layout is that of the release in whose place the library is, unless the
+    /// environment says something else.
+    fn in_the_place_of_another_release(on) {
+        if stock() {
+            return skip("the library under test is libfuse");
+        }
+        for (file, layout, said) in [
+            ("libfuse3.so.3.14.0", "3.14", None),
+            ("libfuse3.so.3.10.5", "3.14", None),
+            ("libfuse3.so.3.14.1", "3.16", None),
+            ("libfuse3.so.3.16.2", "3.16", None),
+            ("libfuse3.so.3.16.2", "3.14", Some("3.14")),
+            ("libfuse3.so.3.14.0", "3.16", Some("3.16")),
+        ] {
+            let dir = TempDir::with_prefix("ringfuse-old-").expect("a directory");
+            let library = dir.path().join("libfuse3.so.3.99.0");
+            fs::copy(built(3), &library).expect("copy");
+            fs::write(dir.path().join(file), "").expect("a file");
+            symlink(file, dir.path().join("ringfuse-stock.libfuse3.so.3")).expect("a link");
+            let link = dir.path().join("libfuse3.so.3");
+            symlink("libfuse3.so.3.99.0", &link).expect("a link");
+            let mut server = Server::new("old_path")
+                .env("OLD_LIBRARY", link.to_str().expect("UTF-8"))
+                .env("OLD_LAYOUT", layout);
+            if let Some(said) = said {
+                server = server.env("RINGFUSE_SO3_LAYOUT", said);
+            }
+            // Another layout gives it no path.
+            let fs = server.env("OLD_NULLPATH", "1").mount(on);
+            assert_eq!(fs::read_to_string(fs.at("file")).expect("read"), "NULL\n", "{file}");
         }
     }
 

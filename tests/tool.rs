@@ -1,5 +1,8 @@
-//! The command `ringfuse`: `run` and `status`. `doctor` is in `tool_doctor.rs`.
+//! The command `ringfuse`: `run`. `doctor` is in `tool_doctor.rs`, `status` in
+//! `tool_status.rs`.
 
+#[path = "support/command.rs"]
+mod command;
 mod support;
 
 use std::collections::HashMap;
@@ -10,23 +13,12 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
-use support::machine::{device, is_root, rings};
-use support::mount::umount;
+use command::{root, row, tool, Lazily};
+use support::machine::is_root;
 use support::*;
 use tempfile::TempDir;
 
 const NOBODY: u32 = 65534;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn tool() -> PathBuf {
-    let tool = root().join("build/ringfuse");
-    assert!(tool.exists(), "{} is not built: run `ninja -C build`", tool.display());
-    tool
-}
 
 /// A directory with a libfuse3 of somebody else's, and programs that use it.
 struct Stage {
@@ -224,6 +216,23 @@ fn the_layout_is_that_of_the_installed_library() {
     }
 }
 
+/// What the dynamic linker finds is ours then, of release 99.
+#[test]
+fn the_layout_is_that_of_the_library_that_was_replaced() {
+    for (file, layout) in [("libfuse3.so.3.14.0", "-"), ("libfuse3.so.3.16.2", "3.16")] {
+        let stage = Stage::new();
+        let link = PathBuf::from(stage.stock("libfuse3.so.3", file));
+        let probe = stage.probe(link.to_str().unwrap(), &[]);
+        fs::rename(&link, link.with_file_name("ringfuse-stock.libfuse3.so.3")).unwrap();
+        let ours = link.with_file_name("libfuse3.so.3.99.0");
+        fs::copy(root().join("build/libfuse3.so.3"), &ours).unwrap();
+        symlink(&ours, &link).unwrap();
+        let direct = Command::new(&probe).env("LD_LIBRARY_PATH", stage.at("lib")).output().unwrap();
+        assert_ne!(said(&direct)["version"], "0");
+        assert_eq!(stage.said(&probe)["RINGFUSE_SO3_LAYOUT"], layout, "{file}");
+    }
+}
+
 #[test]
 fn status_and_signals_are_the_programs() {
     let stage = Stage::new();
@@ -323,137 +332,6 @@ fn wrong_arguments() {
     }
     for args in [["--help"], ["--version"]] {
         assert!(Command::new(tool()).args(args).output().unwrap().status.success());
-    }
-}
-
-/// `engine_ll` compiled against the system's libfuse3.
-fn stock_filesystem() -> Result<PathBuf, String> {
-    let flags = Command::new("pkg-config")
-        .args(["--cflags", "--libs", "fuse3"])
-        .env_remove("PKG_CONFIG_PATH")
-        .output()
-        .ok()
-        .filter(|output| output.status.success())
-        .ok_or("libfuse3-dev and pkg-config are not installed")?;
-    static ONCE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let _one = ONCE.lock();
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("engine_ll-stock");
-    let output = Command::new("cc")
-        .args(["-O1", "-w", "-o"])
-        .arg(&program)
-        .args(["engine_ll.c", "serve.c"].map(|file| root().join("tests/fs").join(file)))
-        .args(String::from_utf8_lossy(&flags.stdout).split_whitespace())
-        .arg("-pthread")
-        .output()
-        .map_err(|error| format!("cc: {error}"))?;
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(program)
-}
-
-fn status() -> Value {
-    let output = Command::new(tool()).args(["status", "--json"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    serde_json::from_slice(&output.stdout).expect("JSON")
-}
-
-fn row(path: &Path) -> Option<Value> {
-    let all = status();
-    let rows = all["mounts"].as_array().expect("mounts");
-    rows.iter().find(|row| row["mount_point"] == path.to_str().unwrap()).cloned()
-}
-
-each_transport! {
-    /// A distribution's filesystem, on ours: served, and in the list.
-    fn a_filesystem_is_run_and_listed(on) {
-        if stock() {
-            return skip("the command is about ringfuse");
-        }
-        let program = match stock_filesystem() {
-            Ok(program) => program,
-            Err(reason) => return skip(&reason),
-        };
-        let script = format!("shift; exec {} run {} \"$@\"", tool().display(), program.display());
-        let fs = Server::new("engine_ll").under(&["sh", "-c", &script, "sh"]).mount(on);
-        assert!(fs.transport_line().contains(on.name()));
-        let row = row(&fs.path).expect("a row of this mount");
-        assert_eq!(row["pid"], fs.pid);
-        assert_eq!(row["program"], program.to_str().unwrap());
-        assert_eq!(row["transport"], on.name());
-        // Known where fusectl is mounted.
-        let waiting = format!("/sys/fs/fuse/connections/{}/waiting", row["connection"]);
-        assert_eq!(row.get("waiting").is_some(), Path::new(&waiting).exists(), "{row}");
-        match on {
-            Transport::Ring => {
-                let possible = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap();
-                let last = possible.trim().rsplit(['-', ',']).next().unwrap().parse::<u64>().unwrap();
-                assert_eq!(row["queues"], last + 1);
-                let rings = process::ring_counts(fs.pid);
-                assert_eq!(row["rings"]["descriptors"], rings.rings as u64);
-                assert!(row["rings"]["completed"].as_u64().unwrap() >= 64, "{row}");
-                assert!(row["handler_threads"].as_u64().unwrap() > 0, "{row}");
-            }
-            Transport::Dev => {
-                assert_eq!(row["reason"], "RINGFUSE_TRANSPORT=dev in its environment");
-                assert_eq!(row["queues"], 0);
-                assert!(row.get("rings").is_none(), "{row}");
-            }
-        }
-    }
-}
-
-#[test]
-fn status_lists_each_mount_with_its_own() {
-    if let Err(reason) = device().and_then(|()| rings()) {
-        return skip(&reason);
-    }
-    let on_rings = Server::new("engine_ll").mount(Transport::Ring);
-    let on_dev = Server::new("trace_ll").option("no_io_uring").mount_expecting(Transport::Dev);
-    for fs in [&on_rings, &on_dev] {
-        let row = row(&fs.path).expect("a row");
-        assert_eq!((&row["pid"], &row["transport"]), (&fs.pid.into(), &fs.on.name().into()));
-    }
-    assert_eq!(row(&on_dev.path).unwrap()["reason"], "the option no_io_uring");
-    let output = Command::new(tool()).arg("status").output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(!text.contains('\x1b'), "colours without a terminal: {text}");
-    for fs in [&on_rings, &on_dev] {
-        let line = format!("{}  {}  ", fs.path.display(), fs.on.name());
-        assert!(text.contains(&line), "{text}");
-    }
-    let path = on_rings.path.clone();
-    drop(on_rings);
-    assert!(row(&path).is_none());
-}
-
-/// Mounts of libfuse are none of ours.
-#[test]
-fn status_leaves_out_other_libraries() {
-    if let Err(reason) = device() {
-        return skip(&reason);
-    }
-    let program = match stock_filesystem() {
-        Ok(program) => program,
-        Err(reason) => return skip(&reason),
-    };
-    let script = format!("shift; exec {} \"$@\"", program.display());
-    let fs = Server::new("engine_ll")
-        .under(&["sh", "-c", &script, "sh"])
-        .mount_expecting(Transport::Dev);
-    if fs.log().contains("ringfuse: transport") {
-        return skip("ringfuse is installed in the place of the system's libfuse3");
-    }
-    assert!(row(&fs.path).is_none());
-    assert!(status()["other_mounts"].as_u64().unwrap() >= 1);
-}
-
-/// Takes a mount away, whatever happens.
-struct Lazily(PathBuf);
-
-impl Drop for Lazily {
-    fn drop(&mut self) {
-        if process::mounted(&self.0) {
-            let _ = umount(&self.0, rustix::mount::UnmountFlags::DETACH);
-        }
     }
 }
 

@@ -381,6 +381,7 @@ impl Session {
             Err(reason) => {
                 *self.engine.lock() = None;
                 engine.stop();
+                self.page().begin_rings();
                 self.settle_on_dev(&reason);
             }
         }

@@ -18,6 +18,7 @@ pub mod interrupt;
 pub mod notify;
 pub mod options;
 pub mod own_loop;
+pub mod page;
 pub mod passthrough;
 pub mod reply;
 pub mod request;
@@ -43,7 +44,9 @@ use options::SessionOptions;
 use parking_lot::Mutex;
 use std::ffi::{c_void, CStr, CString};
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 use std::sync::{Arc, Weak};
 
 /// The loop that serves a session, as far as its requests' transport cares.
@@ -120,6 +123,9 @@ pub struct Session {
     /// What the path API counts, if it is above us.
     paths: OnceCell<stats::CountPaths>,
     reasons: Mutex<Vec<Box<CStr>>>,
+    page: Arc<page::Page>,
+    /// The number of the connection, where the kernel tells it; else 0.
+    connection: AtomicU64,
     watchdog: Mutex<Weak<watchdog::Watchdog>>,
     this: Weak<Session>,
 }
@@ -151,6 +157,7 @@ impl Session {
         device: Option<cuse::Device>,
     ) -> Result<Arc<Self>> {
         let wakeup = EventFd::new()?;
+        let page = page::Page::new()?;
         Ok(Arc::new_cyclic(|this| Self {
             ops,
             userdata,
@@ -176,7 +183,7 @@ impl Session {
             initialized: AtomicBool::new(false),
             destroyed: AtomicBool::new(true),
             buffer_size: AtomicUsize::new(init::default_buffer_size()),
-            slots: Slots::default(),
+            slots: Slots::new(page.clone()),
             interrupts: Interrupts::default(),
             retrievals: Default::default(),
             engine: Mutex::new(None),
@@ -184,6 +191,8 @@ impl Session {
             serving: AtomicU32::new(0),
             paths: OnceCell::new(),
             reasons: Mutex::default(),
+            page,
+            connection: AtomicU64::new(0),
             watchdog: Mutex::default(),
             this: this.clone(),
         }))
@@ -239,6 +248,8 @@ impl Session {
     pub fn set_custom_io(&self, io: CustomIo, fd: RawFd) -> Result<()> {
         self.custom.set(io).map_err(|_| Errno(libc::EBUSY))?;
         self.fd.store(fd, Ordering::Release);
+        self.note_connection();
+        self.show_state();
         Ok(())
     }
 
@@ -282,6 +293,8 @@ impl Session {
     fn connect(&self, mounted: Mounted) {
         self.fd.store(mounted.fd.as_raw_fd(), Ordering::Release);
         *self.mounted.lock() = Some(mounted);
+        self.note_connection();
+        self.show_state();
     }
 
     /// To be called when the session was mounted, and when INIT was answered:
@@ -314,6 +327,8 @@ impl Session {
             return;
         };
         self.fd.store(-1, Ordering::Release);
+        self.connection.store(0, Ordering::Relaxed);
+        self.page.end();
         match mount {
             Some(mount) => mount.unmount(fd),
             None => drop(fd),

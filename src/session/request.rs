@@ -90,8 +90,6 @@ pub struct Request {
     handler: u64,
     /// What a security module wants a new file's label to be.
     security: Mutex<Option<Box<SecurityContexts>>>,
-    /// Requests served in this slot; written by the receiving thread only.
-    served: AtomicU64,
 }
 
 // SAFETY: the raw pointers are the session (shared, outlives every request) and
@@ -124,7 +122,6 @@ impl Request {
             nodeid: 0,
             handler: 0,
             security: Mutex::new(None),
-            served: AtomicU64::new(0),
         }
     }
 
@@ -138,7 +135,6 @@ impl Request {
         *self.security.get_mut() = None;
         self.nodeid = header.nodeid;
         self.handler = current_thread();
-        self.served.store(self.served.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         let turn = (self.state.load(Ordering::Relaxed) | state::MASK) + 1;
         self.state.store(turn | state::HANDLING, Ordering::Relaxed);
         self.unique.store(header.unique, Ordering::Release);
@@ -247,11 +243,6 @@ impl Request {
     pub fn in_handler(&self) -> bool {
         self.handler == current_thread()
             && self.state.load(Ordering::Acquire) & state::MASK == state::HANDLING
-    }
-
-    /// Requests that went through this slot.
-    pub fn served(&self) -> u64 {
-        self.served.load(Ordering::Relaxed)
     }
 
     /// Marks request number `unique` interrupted if this slot holds it, and

@@ -1,10 +1,12 @@
 //! What a session tells about itself: which transport serves it, why, and how
 //! much went through it. For `ringfuse.h` and the RINGFUSE_STATS file.
 
+use super::page::{self, Facts, Page};
 use super::Session;
 use std::ffi::{CStr, CString};
 use std::io::Write;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
 /// `enum ringfuse_transport`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +77,35 @@ impl Session {
         );
         let text = CString::new(reason.replace('\0', "?")).unwrap_or_default();
         self.reasons.lock().push(text.into_boxed_c_str());
+        if self.connection.load(Ordering::Relaxed) == 0 && self.custom_io().is_none() {
+            // A descriptor that was handed over before it was mounted.
+            self.note_connection();
+        }
+        self.show_state();
+    }
+
+    /// The page that tells other processes of the session.
+    pub fn page(&self) -> &Arc<Page> {
+        &self.page
+    }
+
+    /// Finds out which connection the descriptor is of. A file is opened for it, so
+    /// it comes with the mount: the program may lock itself up before its loop.
+    pub(super) fn note_connection(&self) {
+        let number = page::connection_of(self.fd()).unwrap_or(0);
+        self.connection.store(number, Ordering::Relaxed);
+    }
+
+    /// Shows there what has changed about connection and transport. To be called
+    /// with no lock of the session's held.
+    pub(super) fn show_state(&self) {
+        let connection = self.connection.load(Ordering::Relaxed);
+        self.page.show(&Facts {
+            transport: self.serving.load(Ordering::Acquire),
+            connection: Some(connection).filter(|&number| number != 0),
+            reason: self.reason(),
+            mountpoint: self.mountpoint().as_deref(),
+        });
     }
 
     /// Why the session has the transport it has; "" before INIT. The text lives
@@ -97,17 +128,30 @@ impl Session {
 
     /// The counters now.
     pub fn stats(&self) -> Stats {
+        let (dev, rings) = (self.page.by_dev(), self.page.by_rings());
+        let head = self.page.head();
+        let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut stats = Stats {
             size: size_of::<Stats>(),
             transport: self.serving.load(Ordering::Acquire),
-            dev_requests: self.slots.served(),
+            dev_requests: dev.requests,
+            ring_requests: rings.requests,
+            threads: number(&head.ring_threads),
+            threads_peak: number(&head.ring_threads_peak),
+            entries: number(&head.entries),
+            parked: dev.parked + rings.parked,
+            kicks: number(&head.kicks),
+            grown: number(&head.grown),
+            handed_over: number(&head.handed_over),
+            foreign_answers: rings.answered_later,
             ..Stats::default()
         };
         if let Some(count) = self.paths.get() {
             count(&mut stats);
         }
         if let Some(engine) = self.engine().or_else(|| self.retired.lock().last().cloned()) {
-            engine.fill_stats(&mut stats);
+            stats.transport = Serving::Ring as u32;
+            stats.queues = engine.queues() as u32;
         }
         stats
     }

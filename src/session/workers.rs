@@ -9,6 +9,7 @@
 //! A further worker is started when a request is taken and no other worker
 //! waits for one, up to the configured number.
 
+use super::page::Page;
 use super::{LoopShape, Session};
 use crate::abi::kernel::Opcode;
 use crate::abi::public::{layout, Layout};
@@ -42,6 +43,7 @@ struct Looping<'a>(&'a Session);
 impl<'a> Looping<'a> {
     fn start(session: &'a Session, shape: LoopShape) -> Self {
         session.set_shape(Some(shape));
+        session.page().serve_here();
         if let Some(engine) = session.engine() {
             engine.resume(shape);
         }
@@ -103,6 +105,7 @@ fn serial(session: &Arc<Session>) -> Result<()> {
     if let Some(engine) = session.engine() {
         return engine.run_serial();
     }
+    let counted = Counted::new(session);
     let alarm = session.wake_me_on_exit();
     let mut buffer = Buffer::new(session.buffer_size())?;
     let mut slot = session.slots.take();
@@ -115,7 +118,7 @@ fn serial(session: &Arc<Session>) -> Result<()> {
                 buffer.require(session.buffer_size())?;
                 if let Some(engine) = session.has_engine().then(|| session.engine()).flatten() {
                     session.slots.put_back(slot);
-                    drop(alarm);
+                    drop((alarm, counted));
                     return engine.run_serial();
                 }
             }
@@ -177,6 +180,23 @@ struct Pool {
     idle: AtomicUsize,
 }
 
+/// A thread that serves `/dev/fuse`, counted for other processes to see.
+struct Counted(Arc<Page>);
+
+impl Counted {
+    fn new(session: &Session) -> Self {
+        let page = session.page().clone();
+        page.head().dev_threads.fetch_add(1, Ordering::Relaxed);
+        Self(page)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.head().dev_threads.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What others know of a worker.
 #[derive(Default)]
 struct Reader {
@@ -204,7 +224,9 @@ impl Pool {
             return Ok(());
         }
         pool.running.fetch_add(1, Ordering::SeqCst);
+        let counted = Counted::new(&pool.session);
         let thread = spawn(c"fuse_worker", SignalMask::Handler, move || {
+            let _counted = counted;
             Pool::work(&its_pool, &its_reader, fd);
         })
         .inspect_err(|_| {

@@ -37,14 +37,19 @@ pub fn set_nonblocking(fd: RawFd, on: bool) -> Result<bool> {
 /// Whether `fd` is a regular file or a block device, which give less than was
 /// asked for only at their end.
 pub fn is_file(fd: RawFd) -> bool {
+    stat(fd)
+        .is_some_and(|stat| matches!(stat.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFBLK))
+}
+
+/// fstat(2); `None` for what is no descriptor.
+pub fn stat(fd: RawFd) -> Option<libc::stat64> {
     let mut stat = std::mem::MaybeUninit::<libc::stat64>::uninit();
     // SAFETY: room for the result.
     if unsafe { libc::fstat64(fd, stat.as_mut_ptr()) } < 0 {
-        return false;
+        return None;
     }
     // SAFETY: the call succeeded, so it is filled in.
-    let mode = unsafe { stat.assume_init() }.st_mode;
-    matches!(mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFBLK)
+    Some(unsafe { stat.assume_init() })
 }
 
 /// Waits until `fd` is readable; false on timeout or a signal.
@@ -152,8 +157,13 @@ pub fn clone_fuse(fd: RawFd, device: &std::path::Path) -> Result<OwnedFd> {
 
 /// Another number for the same open file, closed on exec.
 pub fn duplicate(fd: RawFd) -> Result<OwnedFd> {
+    duplicate_from(fd, 3)
+}
+
+/// As [`duplicate`], with the first free number from `least` on.
+pub fn duplicate_from(fd: RawFd, least: RawFd) -> Result<OwnedFd> {
     // SAFETY: no memory involved.
-    let new = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
+    let new = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, least) };
     if new < 0 {
         return Err(Errno::last());
     }
@@ -163,9 +173,20 @@ pub fn duplicate(fd: RawFd) -> Result<OwnedFd> {
 
 /// Descriptors that the process may have (RLIMIT_NOFILE).
 pub fn limit() -> usize {
+    // SAFETY: `place` is valid.
+    limit_by(|place| unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, place) })
+}
+
+/// Bytes that a file may get by this process (RLIMIT_FSIZE).
+pub fn size_limit() -> usize {
+    // SAFETY: `place` is valid.
+    limit_by(|place| unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, place) })
+}
+
+fn limit_by(get: impl Fn(*mut libc::rlimit) -> libc::c_int) -> usize {
+    // On failure it stays as it is.
     let mut limit = libc::rlimit { rlim_cur: 1024, rlim_max: 1024 };
-    // SAFETY: a valid place for the result; on failure it stays as it is.
-    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    get(&mut limit);
     usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
 }
 

@@ -5,6 +5,7 @@ use std::alloc::{handle_alloc_error, Layout};
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::os::fd::RawFd;
 use std::ptr::NonNull;
 use zerocopy::FromZeros;
 
@@ -29,13 +30,13 @@ pub struct Map {
 impl Map {
     /// Reserves `len` bytes of address space.
     pub fn reserve(len: usize) -> Result<Self> {
-        Self::pages(len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE)
+        Self::pages(len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE, -1)
     }
 
-    fn pages(len: usize, flags: libc::c_int) -> Result<Self> {
-        // SAFETY: a new private map; nothing existing is touched.
+    fn pages(len: usize, flags: libc::c_int, fd: RawFd) -> Result<Self> {
+        // SAFETY: a new map; nothing existing is touched.
         let start = unsafe {
-            libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
+            libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, flags, fd, 0)
         };
         if start == libc::MAP_FAILED {
             return Err(Errno::last());
@@ -55,7 +56,12 @@ impl Map {
 
     /// Pages that children made by fork share.
     pub fn reserve_shared(len: usize) -> Result<Self> {
-        Self::pages(len, libc::MAP_SHARED | libc::MAP_ANONYMOUS)
+        Self::pages(len, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1)
+    }
+
+    /// The first `len` bytes of a file, which must not become shorter.
+    pub fn of_file(fd: RawFd, len: usize) -> Result<Self> {
+        Self::pages(len, libc::MAP_SHARED, fd)
     }
 
     /// The first byte.

@@ -15,6 +15,7 @@ pub mod pipe;
 pub mod policy;
 pub mod process;
 pub mod prod;
+pub mod published;
 pub mod scan;
 pub mod signal;
 pub mod spawn;

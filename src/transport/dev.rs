@@ -12,13 +12,15 @@ use crate::abi::public::Req;
 use crate::errno::{Errno, Result};
 use crate::session::decode::fixed_len;
 use crate::session::dispatch::dispatch;
-use crate::session::request::Request;
+use crate::session::page::{Cell, Counters, Page};
+use crate::session::request::{Request, Turn};
 use crate::session::Session;
 use parking_lot::Mutex;
 use std::io::IoSlice;
 use std::os::fd::RawFd;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::Arc;
 use zerocopy::FromBytes;
 
 /// Where the answer of a READ may be built in the receive buffer: behind any
@@ -33,14 +35,16 @@ pub struct Slot {
     buffer: *mut u8,
     buffer_len: usize,
     message_len: usize,
+    /// Of this slot and others.
+    counters: Counters,
 }
 
 // SAFETY: the buffer pointer is used by the handler thread only.
 unsafe impl Send for Slot {}
 
 /// All slots of a session.
-#[derive(Default)]
 pub struct Slots {
+    page: Arc<Page>,
     // Boxed: C holds pointers to them.
     #[allow(clippy::vec_box)]
     all: Mutex<Vec<Box<Slot>>>,
@@ -54,7 +58,30 @@ pub struct OwnedSlot(NonNull<Slot>);
 // SAFETY: whoever has the value is alone with the slot.
 unsafe impl Send for OwnedSlot {}
 
+impl OwnedSlot {
+    fn counters(&self) -> &Cell {
+        // SAFETY: slots live as long as the session; counters are shared.
+        unsafe { &self.0.as_ref().counters }
+    }
+
+    /// Whether the request of `turn` is parked now, so that the slot is not the
+    /// caller's any more.
+    fn park(&self, turn: Turn) -> bool {
+        // SAFETY: as above; the request is shared.
+        let parked = unsafe { self.0.as_ref() }.request.park(turn);
+        if parked {
+            self.counters().parked.fetch_add(1, Ordering::Relaxed);
+        }
+        parked
+    }
+}
+
 impl Slots {
+    /// None yet; they will count on `page`.
+    pub fn new(page: Arc<Page>) -> Self {
+        Self { page, all: Mutex::default(), free: Mutex::default(), last: AtomicPtr::default() }
+    }
+
     /// A free slot, owned by the caller.
     pub fn take(&self) -> OwnedSlot {
         if let Some(slot) = NonNull::new(self.last.swap(ptr::null_mut(), Ordering::Acquire)) {
@@ -63,14 +90,16 @@ impl Slots {
         if let Some(slot) = self.free.lock().pop() {
             return slot;
         }
+        let mut all = self.all.lock();
         let mut slot = Box::new(Slot {
             request: Request::empty(),
             buffer: ptr::null_mut(),
             buffer_len: 0,
             message_len: 0,
+            counters: self.page.of_slot(all.len()),
         });
         let owned = OwnedSlot(NonNull::from(slot.as_mut()));
-        self.all.lock().push(slot);
+        all.push(slot);
         owned
     }
 
@@ -87,7 +116,9 @@ impl Slots {
     /// Gives the slot of a request back that was parked and is answered.
     pub fn recycle(&self, request: Req) {
         if let Some(slot) = NonNull::new(request.cast()) {
-            self.put_back(OwnedSlot(slot));
+            let slot = OwnedSlot(slot);
+            slot.counters().answered_later.fetch_add(1, Ordering::Relaxed);
+            self.put_back(slot);
         }
     }
 
@@ -98,11 +129,6 @@ impl Slots {
             self.all.lock().iter().map(|slot| ptr::from_ref(slot.as_ref())).collect();
         // SAFETY: slots live as long as the session; requests are shared.
         all.into_iter().any(|slot| f(unsafe { &(*slot).request }))
-    }
-
-    /// Requests served so far.
-    pub fn served(&self) -> u64 {
-        self.all.lock().iter().map(|slot| slot.request.served()).sum()
     }
 }
 
@@ -143,8 +169,12 @@ pub fn receive(session: &Session, fd: RawFd, buffer: &mut [u8]) -> Result<Receiv
     } else {
         crate::sys::fd::read(fd, buffer)
     };
+    let unmounted = || {
+        session.page().end();
+        Ok(Received::Unmounted)
+    };
     match result {
-        Ok(0) => Ok(Received::Unmounted),
+        Ok(0) => unmounted(),
         Ok(n) if n < size_of::<InHeader>() => {
             crate::log_error!("short read on fuse device: {n} bytes");
             Err(Errno(libc::EIO))
@@ -152,7 +182,7 @@ pub fn receive(session: &Session, fd: RawFd, buffer: &mut [u8]) -> Result<Receiv
         Ok(n) => Ok(Received::Message(n)),
         Err(Errno(libc::EINTR | libc::ENOENT)) => Ok(Received::Again),
         // ECONNABORTED: it was aborted while this read had a request already.
-        Err(Errno(libc::ENODEV | libc::ECONNABORTED)) => Ok(Received::Unmounted),
+        Err(Errno(libc::ENODEV | libc::ECONNABORTED)) => unmounted(),
         // Another thread has unmounted, and closed the descriptor with it.
         Err(Errno(libc::EBADF)) if session.fd() < 0 => Ok(Received::Unmounted),
         Err(errno) => Err(errno),
@@ -199,10 +229,11 @@ pub fn with_slot(session: &Session, header: &InHeader, f: impl FnOnce(&Request))
     let mut slot = session.slots.take();
     // SAFETY: owned.
     let turn = unsafe { slot.0.as_mut() }.request.begin(session, Route::None, header);
+    slot.counters().requests.fetch_add(1, Ordering::Relaxed);
     // SAFETY: from here on the request is shared.
     let request = unsafe { &slot.0.as_ref().request };
     f(request);
-    if !request.park(turn) {
+    if !slot.park(turn) {
         request.take_answered(turn);
         session.slots.put_back(slot);
     }
@@ -215,6 +246,7 @@ fn serve_message(session: &Session, fd: RawFd, message: &[u8], mut slot: OwnedSl
     let route = if session.custom_io().is_some() { Route::Custom(fd) } else { Route::Dev(fd) };
     // SAFETY: owned.
     let turn = unsafe { slot.0.as_mut() }.request.begin(session, route, &header);
+    slot.counters().requests.fetch_add(1, Ordering::Relaxed);
     // SAFETY: from here on the request is shared.
     let request = unsafe { &slot.0.as_ref().request };
     let opcode = Opcode::from_wire(header.opcode);
@@ -232,7 +264,7 @@ fn serve_message(session: &Session, fd: RawFd, message: &[u8], mut slot: OwnedSl
         );
         let _ = super::answer_error(request, libc::EIO);
     }
-    if request.park(turn) {
+    if slot.park(turn) {
         session.slots.take()
     } else {
         request.take_answered(turn);

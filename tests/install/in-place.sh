@@ -131,6 +131,33 @@ if command -v dpkg-divert >/dev/null; then
 fi
 goes_and_comes_back without
 
+# serves LAYOUT: a filesystem that was compiled for that structures is understood.
+serves() {
+    local tries
+    mkdir -p "$work/mnt"
+    OLD_LIBRARY=libfuse3.so.3 OLD_LAYOUT=$1 OLD_NULLPATH=1 timeout 60 \
+        "$top/build/tests/fs/old_path" "$work/mnt" >"$work/said" 2>&1 &
+    for ((tries = 0; tries < 400; tries++)); do
+        ! grep -q mounted "$work/said" || break
+        sleep 0.05
+    done
+    [ "$(timeout 20 cat "$work/mnt/file")" = NULL ] || fail "layout $1: $(cat "$work/said")"
+    umount "$work/mnt"
+    wait $! || fail "layout $1: $(cat "$work/said")"
+}
+if [[ $sonames == *libfuse3.so.3* ]]; then
+    for release in 3.14.0:3.14 3.16.2:3.16; do
+        step="in the place of ${release%:*}"
+        file=$(loaded_file libfuse3.so.3)
+        mv --no-clobber "$file" "$directory/libfuse3.so.${release%:*}"
+        ldconfig
+        install
+        check_ours libfuse3.so.3
+        serves "${release#*:}"
+        remove
+    done
+fi
+
 step="without a stock library"
 for soname in $sonames; do
     rm "$(loaded_file "$soname")"

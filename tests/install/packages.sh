@@ -53,6 +53,8 @@ install ringfuse-dev
 flags=$(sed -n 's/^libdir=//p' /usr/lib/*/ringfuse/pkgconfig/fuse3.pc)
 [ -e "$flags/libfuse3.so" ] && [ -e "$flags/libfuse3.a" ] || fail "fuse3.pc names $flags, where the library is not"
 [ -e /usr/include/ringfuse/fuse3/fuse.h ] || fail "no headers"
+cmp -s <(grep -v '^Name\|^Version' /usr/lib/*/ringfuse/pkgconfig/fuse3.pc) \
+    <(grep -v '^Name\|^Version' /usr/lib/*/pkgconfig/ringfuse.pc) || fail "ringfuse.pc is not as fuse3.pc"
 is_loaded stock
 
 step="ringfuse-libfuse3"

@@ -1,10 +1,12 @@
-/* filtered ERRNO PROGRAM ARGUMENT...: runs PROGRAM under a seccomp filter that
- * answers io_uring_setup with ERRNO, or kills for it if that is 0. */
+/* filtered ERRNO[:memfd] PROGRAM ARGUMENT...: runs PROGRAM under a seccomp filter
+ * that answers io_uring_setup, or memfd_create, with ERRNO, or kills for it if that
+ * is 0. */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -12,9 +14,10 @@
 int main(int argc, char **argv)
 {
 	unsigned int answer = argc > 1 ? atoi(argv[1]) : 0;
+	int call = argc > 1 && strchr(argv[1], ':') ? SYS_memfd_create : SYS_io_uring_setup;
 	struct sock_filter filter[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, answer ? SECCOMP_RET_ERRNO | answer : SECCOMP_RET_KILL_PROCESS),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};

@@ -90,8 +90,10 @@ const LAYOUT: &str = "RINGFUSE_SO3_LAYOUT";
 
 /// Whether this file, such as libfuse3.so.3.16.2, is of a release from 3.14.1 to
 /// 3.16: programs of its system are compiled with that layout of the structures.
+/// Where ringfuse is in its place, it is kept beside.
 fn has_new_layout(stock: &Path) -> bool {
-    let Ok(real) = stock.canonicalize() else { return false };
+    let kept = stock.with_file_name("ringfuse-stock.libfuse3.so.3");
+    let Ok(real) = kept.canonicalize().or_else(|_| stock.canonicalize()) else { return false };
     let name = real.file_name().unwrap_or_default().to_string_lossy();
     let Some(version) = name.strip_prefix("libfuse3.so.3.") else { return false };
     let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
@@ -300,6 +302,12 @@ mod tests {
             let file = directory.join(format!("libfuse3.so.3.{version}"));
             fs::write(&file, "").unwrap();
             assert_eq!(has_new_layout(&file), new, "{version}");
+            let ours = directory.join("libfuse3.so.3");
+            let kept = directory.join("ringfuse-stock.libfuse3.so.3");
+            fs::write(&ours, "").unwrap();
+            std::os::unix::fs::symlink(&file, &kept).unwrap();
+            assert_eq!(has_new_layout(&ours), new, "{version}");
+            fs::remove_file(kept).unwrap();
         }
         fs::remove_dir_all(&directory).unwrap();
     }

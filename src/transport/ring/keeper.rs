@@ -326,7 +326,7 @@ impl Keeper {
 
     /// Finds a thread for the request in `entry`.
     fn hand_over(&mut self, entry: &'static Entry) -> Result<()> {
-        self.engine.counters.handed_over.fetch_add(1, Ordering::Relaxed);
+        self.engine.shown().handed_over.fetch_add(1, Ordering::Relaxed);
         if self.engine.shape == LoopShape::Serial {
             let target = self.engine.workers.lock().first().cloned();
             return match target.map(|worker| worker.ring_fd.load(Ordering::SeqCst)) {
@@ -454,7 +454,7 @@ impl Keeper {
             }
             grown += 1;
         }
-        self.engine.counters.grown.fetch_add(grown, Ordering::Relaxed);
+        self.engine.shown().grown.fetch_add(grown, Ordering::Relaxed);
         grown > 0
     }
 

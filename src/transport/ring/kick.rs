@@ -31,7 +31,7 @@ use crate::sys::prod::Prodder;
 use crate::sys::thread::{spawn, SignalMask, Thread};
 use parking_lot::Mutex;
 use std::io::IoSlice;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 use zerocopy::IntoBytes;
@@ -90,7 +90,6 @@ impl Recheck {
 /// The kicks of an engine.
 #[derive(Default)]
 pub struct Kicks {
-    count: AtomicU64,
     /// The processes that call ustat(2).
     prodders: Mutex<Vec<i32>>,
     /// Whether there are any, to be looked at with every STATFS.
@@ -100,11 +99,6 @@ pub struct Kicks {
 }
 
 impl Kicks {
-    /// Kicks so far.
-    pub fn count(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
-    }
-
     /// Whether a request is a kick of this engine.
     pub fn is_one_of_ours(&self, header: &InHeader) -> bool {
         const STATFS: u32 = Opcode::Statfs as u32;
@@ -172,7 +166,7 @@ impl Engine {
     fn kick(&self, index: u16) {
         let queue = &self.queues[index as usize];
         let brought_so_far =
-            || queue.delivered.load(Ordering::SeqCst) - queue.kicked.load(Ordering::SeqCst);
+            || queue.counters.requests.load(Ordering::SeqCst) - queue.kicked.load(Ordering::SeqCst);
         let available = || queue.available.load(Ordering::SeqCst) > 0;
         let (mut in_vain, mut kicks, mut patience) = (0, 0, LEAST_PATIENCE);
         while in_vain < 2 && kicks < MOST_KICKS && !self.stopping.load(Ordering::SeqCst) {
@@ -185,7 +179,7 @@ impl Engine {
                 // No file that the kernel still knows.
                 return self.prod(&brought_so_far, &available);
             }
-            self.kicks.count.fetch_add(1, Ordering::Relaxed);
+            self.shown().kicks.fetch_add(1, Ordering::Relaxed);
             kicks += 1;
             let sent = queue.kicks_sent.fetch_add(1, Ordering::SeqCst) + 1;
             let done = || queue.kicks_done.load(Ordering::SeqCst) >= sent;
@@ -210,7 +204,7 @@ impl Engine {
 
     /// Asks the kernel for nothing of a file's cached data.
     fn retrieve(&self, queue: u16) -> Result<()> {
-        let number = self.kicks.count.load(Ordering::Relaxed);
+        let number = self.shown().kicks.load(Ordering::Relaxed);
         loop {
             let (known, nodeid) = self.known_file(queue).ok_or(Errno(libc::ENOENT))?;
             let out = NotifyRetrieveOut {
@@ -278,7 +272,7 @@ impl Engine {
             } else if available() {
                 stuck += 1;
             }
-            self.kicks.count.fetch_add(calls_now.saturating_sub(calls), Ordering::Relaxed);
+            self.shown().kicks.fetch_add(calls_now.saturating_sub(calls), Ordering::Relaxed);
             (calls, brought) = (calls_now, brought_now);
         }
         self.kicks.prodding.store(false, Ordering::SeqCst);

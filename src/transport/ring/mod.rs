@@ -39,8 +39,8 @@ mod worker;
 mod yielding;
 
 use crate::errno::{Errno, Result};
+use crate::session::page::{Counters, Head};
 use crate::session::request::Request;
-use crate::session::stats::{Serving, Stats};
 use crate::session::{LoopShape, Session};
 use crate::sys;
 use crate::sys::fd::EventFd;
@@ -75,8 +75,8 @@ const EXTRA_ADDRESSES: usize = if cfg!(target_pointer_width = "64") { usize::MAX
 struct Queue {
     /// Entries that were given to the kernel and have not come back.
     available: AtomicI32,
-    /// Requests that came, kicks among them.
-    delivered: AtomicU64,
+    /// Requests that came, kicks among them; and what became of them.
+    counters: Counters,
     /// Kicks that came.
     kicked: AtomicU64,
     /// An entry was registered while requests may have waited: they need a kick.
@@ -154,15 +154,7 @@ pub struct Engine {
     gone: AtomicBool,
     keeper: Mutex<Option<keeper::Handle>>,
     serial: Mutex<Option<SerialLoop>>,
-    counters: Counters,
-}
-
-#[derive(Default)]
-struct Counters {
-    workers_peak: AtomicU64,
-    grown: AtomicU64,
-    handed_over: AtomicU64,
-    foreign_answers: AtomicU64,
+    /// There are as many entries as may be, and the log says so.
     entries_full: AtomicBool,
 }
 
@@ -211,6 +203,8 @@ impl Engine {
         };
         let depth = session.options.queue_depth;
         let bell = EventFd::new().map_err(|errno| format!("eventfd: {errno}"))?;
+        let page = session.page().clone();
+        page.begin_rings();
         let engine = Arc::new(Self {
             session,
             shape,
@@ -220,9 +214,9 @@ impl Engine {
             files: files.into_iter().flatten().collect(),
             payload_len,
             queues: (0..queues)
-                .map(|_| Queue {
+                .map(|queue| Queue {
                     available: AtomicI32::new(0),
-                    delivered: AtomicU64::new(0),
+                    counters: page.of_queue(queue),
                     kicked: AtomicU64::new(0),
                     stranded: AtomicBool::new(false),
                     kicker: AtomicBool::new(false),
@@ -253,7 +247,7 @@ impl Engine {
             gone: AtomicBool::new(false),
             keeper: Mutex::new(None),
             serial: Mutex::new(None),
-            counters: Counters::default(),
+            entries_full: AtomicBool::new(false),
         });
         let prepared = engine.prepare(depth);
         if let Err(reason) = prepared {
@@ -346,7 +340,7 @@ impl Engine {
         let mut entries = self.entries.lock();
         let most = MAX_EXTRA_ENTRIES.min(EXTRA_ADDRESSES / (entry::HEAD + self.payload_len));
         if !initial && entries.len() >= most + self.queues.len() {
-            if !self.counters.entries_full.swap(true, Ordering::Relaxed) {
+            if !self.entries_full.swap(true, Ordering::Relaxed) {
                 crate::log_warning!(
                     "ringfuse: {} requests wait for an answer; more of the same CPUs will wait in the kernel until some are answered",
                     most
@@ -357,6 +351,7 @@ impl Engine {
         let new = EntryBox::new(self, queue, self.payload_len)?;
         let entry = new.entry();
         entries.push(new);
+        self.shown().entries.store(entries.len() as u64, Ordering::Relaxed);
         Ok(entry)
     }
 
@@ -372,7 +367,7 @@ impl Engine {
         entry.set_holder(-1);
         let queue = self.queue(entry);
         queue.available.fetch_sub(1, Ordering::SeqCst);
-        queue.delivered.fetch_add(1, Ordering::SeqCst);
+        queue.counters.requests.fetch_add(1, Ordering::SeqCst);
         if self.keeper_asleep.load(Ordering::SeqCst) {
             self.wake_keeper();
         }
@@ -417,7 +412,11 @@ impl Engine {
     /// however long callbacks still run.
     fn disconnected(&self) {
         self.gone.store(true, Ordering::SeqCst);
-        if !self.stopping.load(Ordering::SeqCst) && !self.session.exited() {
+        if self.stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        self.session.page().end();
+        if !self.session.exited() {
             self.session.exit();
         }
     }
@@ -478,22 +477,14 @@ impl Engine {
         all.into_iter().any(|entry| f(&entry.request))
     }
 
-    /// Adds what the engine knows.
-    pub fn fill_stats(&self, stats: &mut Stats) {
-        stats.transport = Serving::Ring as u32;
-        stats.queues = self.queues.len() as u32;
-        let entries = self.entries.lock();
-        stats.entries = entries.len() as u64;
-        stats.ring_requests = entries.iter().map(|entry| entry.entry().request.served()).sum();
-        stats.parked =
-            entries.iter().filter(|entry| entry.entry().request.is_parked()).count() as u64;
-        drop(entries);
-        stats.threads = self.workers.lock().len() as u64;
-        stats.threads_peak = self.counters.workers_peak.load(Ordering::Relaxed);
-        stats.kicks = self.kicks.count();
-        stats.grown = self.counters.grown.load(Ordering::Relaxed);
-        stats.handed_over = self.counters.handed_over.load(Ordering::Relaxed);
-        stats.foreign_answers = self.counters.foreign_answers.load(Ordering::Relaxed);
+    /// How many the kernel has.
+    pub fn queues(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// What other processes can see.
+    fn shown(&self) -> &Head {
+        self.session.page().head()
     }
 }
 
@@ -555,7 +546,7 @@ fn complete(entry: &Entry) {
     let engine = entry.engine();
     engine.session.trace_answer(&entry.request, entry.answer());
     if entry.request.finish() {
-        engine.counters.foreign_answers.fetch_add(1, Ordering::Relaxed);
+        engine.queue(entry).counters.answered_later.fetch_add(1, Ordering::Relaxed);
         engine.push_answer(entry);
     } else if engine.keeper_asleep.load(Ordering::SeqCst) {
         // The callback has lasted long enough for the keeper to fall asleep, and

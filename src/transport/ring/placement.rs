@@ -222,7 +222,7 @@ impl Engine {
 
     /// Requests that came over all queues.
     fn delivered(&self) -> u64 {
-        self.queues.iter().map(|queue| queue.delivered.load(Ordering::Relaxed)).sum()
+        self.queues.iter().map(|queue| queue.counters.requests.load(Ordering::Relaxed)).sum()
     }
 
     /// Binds the calling thread to the CPU of `queue`, or lets it go, as things

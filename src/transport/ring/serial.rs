@@ -46,6 +46,7 @@ impl SerialLoop {
         let worker = Arc::new(Worker::new());
         worker.runs_here(ring.as_raw_fd());
         engine.workers.lock().push(worker.clone());
+        engine.session.page().count_ring_threads(1);
         Ok(Self {
             ring,
             tid: gettid(),

@@ -49,15 +49,17 @@ impl Engine {
         let mut busy = 0;
         let mut streams = 0;
         for (seen, queue) in seen.iter().zip(&self.queues) {
-            let moved = queue.delivered.load(Ordering::Relaxed) - seen.delivered;
+            let moved = queue.counters.requests.load(Ordering::Relaxed) - seen.delivered;
             let streamed = queue.streamed.load(Ordering::Relaxed) - seen.streamed;
             busy += usize::from(moved > 0);
             streams += usize::from(2 * streamed > moved);
         }
         let room = busy < self.placement.cpus() && streams > 0;
         for (seen, queue) in seen.iter_mut().zip(&self.queues) {
-            let (delivered, streamed) =
-                (queue.delivered.load(Ordering::Relaxed), queue.streamed.load(Ordering::Relaxed));
+            let (delivered, streamed) = (
+                queue.counters.requests.load(Ordering::Relaxed),
+                queue.streamed.load(Ordering::Relaxed),
+            );
             let moved = delivered - seen.delivered;
             if moved == 0 {
                 continue;

@@ -72,7 +72,7 @@ impl Watch {
             }
         }
         for (index, (seen, queue)) in self.queues.iter_mut().zip(&engine.queues).enumerate() {
-            let delivered = queue.delivered.load(Ordering::SeqCst);
+            let delivered = queue.counters.requests.load(Ordering::SeqCst);
             let available = queue.available.load(Ordering::SeqCst) > 0;
             let moved = seen.delivered != delivered;
             findings.moved |= moved;

@@ -196,7 +196,11 @@ impl Engine {
         let fixed = opcode.map_or(0, |opcode| fixed_len(opcode, self.session.dialect()));
         let rest = entry.rest(opcode);
         dispatch(&entry.request, &header, &entry.op_in()[..fixed], rest);
-        let answered = !entry.request.park(turn) && entry.request.take_answered(turn);
+        let parked = entry.request.park(turn);
+        if parked {
+            self.queue(entry).counters.parked.fetch_add(1, Ordering::Relaxed);
+        }
+        let answered = !parked && entry.request.take_answered(turn);
         worker.current.store(std::ptr::null_mut(), Ordering::Release);
         worker.activity.leave();
         drop(permit);
@@ -236,7 +240,7 @@ impl Engine {
             Handler::run(&engine, its_worker, beginning);
         })?;
         workers.push(worker);
-        self.counters.workers_peak.fetch_max(workers.len() as u64, Ordering::Relaxed);
+        self.session.page().count_ring_threads(workers.len());
         self.threads.lock().push(thread);
         Ok(())
     }
@@ -466,6 +470,8 @@ impl Engine {
                 Served::Gone | Served::Stopped => {}
             }
         }
-        self.workers.lock().retain(|other| !Arc::ptr_eq(other, worker));
+        let mut workers = self.workers.lock();
+        workers.retain(|other| !Arc::ptr_eq(other, worker));
+        self.session.page().count_ring_threads(workers.len());
     }
 }

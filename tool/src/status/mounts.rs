@@ -18,6 +18,11 @@ impl Mounts {
         self.0.iter().find(|(number, _)| *number == connection).map(|(_, point)| point.as_str())
     }
 
+    /// What is mounted at `point`; the uppermost of several.
+    pub fn at(&self, point: &str) -> Option<u64> {
+        self.0.iter().rev().find(|(_, other)| other == point).map(|(number, _)| *number)
+    }
+
     /// Each once.
     pub fn connections(&self) -> impl Iterator<Item = u64> + '_ {
         let first = |i: &usize| !self.0[..*i].iter().any(|(number, _)| *number == self.0[*i].0);

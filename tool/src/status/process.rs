@@ -1,6 +1,7 @@
 //! The processes that serve mounts with ringfuse.
 
 use super::mounts::Mounts;
+use super::page::{self, Found};
 use crate::elf::Elf;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -17,17 +18,19 @@ pub struct RingCounts {
     pub completed: u64,
 }
 
-/// A process with ringfuse in it and `/dev/fuse` open.
-#[derive(Clone, Debug)]
+/// A process with ringfuse in it, and sessions of its.
 pub struct Server {
     pub pid: u32,
+    /// As the process knows itself.
+    pub own_pid: u32,
+    /// What its sessions tell.
+    pub pages: Vec<Found>,
     pub program: String,
     pub rings: RingCounts,
     /// How many descriptors it has of each connection; None: where the kernel
     /// does not tell (older ones do not), or what is not mounted.
     descriptors: BTreeMap<Option<u64>, usize>,
     words: Vec<String>,
-    environment: Vec<String>,
     directory: PathBuf,
     tasks: Vec<String>,
 }
@@ -40,6 +43,9 @@ pub fn servers() -> Vec<Server> {
     pids.filter_map(|pid| Server::look(pid, &mut known)).collect()
 }
 
+/// See [`Server::activity`].
+pub type Activity = (u64, usize, std::cmp::Reverse<u32>);
+
 /// Whether the file with this device and inode has ringfuse in it.
 type Known = HashMap<(u64, u64), bool>;
 
@@ -48,6 +54,7 @@ impl Server {
         let proc = PathBuf::from(format!("/proc/{pid}"));
         let mut descriptors = BTreeMap::new();
         let mut rings = RingCounts::default();
+        let mut pages = Vec::new();
         for entry in fs::read_dir(proc.join("fd")).ok()?.flatten() {
             let Ok(target) = fs::read_link(entry.path()) else { continue };
             let info = proc.join("fdinfo").join(entry.file_name());
@@ -58,37 +65,54 @@ impl Server {
                 }
             } else if target == Path::new("anon_inode:[io_uring]") {
                 rings.add(&info);
+            } else if page::is_one(&target) {
+                pages.extend(page::of_descriptor(&entry.path()));
             }
         }
-        if descriptors.is_empty() || !has_ringfuse(&proc, known) {
+        if descriptors.is_empty() && pages.is_empty() {
             return None;
         }
+        let maps = fs::read_to_string(proc.join("maps")).unwrap_or_default();
+        if pages.is_empty() && !has_ringfuse(&proc, &maps, known) {
+            return None;
+        }
+        let hidden = page::of_maps(&proc, &maps, &pages);
+        pages.extend(hidden);
         let tasks = fs::read_dir(proc.join("task")).into_iter().flatten().flatten();
         let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).ok();
         let words = list(&proc.join("cmdline"));
         let own = fs::read_to_string(proc.join("comm")).unwrap_or_default();
         Some(Self {
             pid,
+            own_pid: page::own_pid(&proc).unwrap_or(pid),
+            pages,
             program: words.first().cloned().unwrap_or_else(|| own.trim().to_owned()),
             rings,
             descriptors,
             words,
-            environment: list(&proc.join("environ")),
             directory: fs::read_link(proc.join("cwd")).unwrap_or_default(),
             tasks: tasks.filter_map(name).collect(),
         })
     }
 
-    /// The connections that it serves.
+    /// Whether it has a descriptor of `connection`, as far as the kernel tells.
+    pub fn holds(&self, connection: u64) -> bool {
+        let told = self.descriptors.keys().flatten().next().is_some();
+        self.descriptors.contains_key(&Some(connection)) || (!told && !self.descriptors.is_empty())
+    }
+
+    /// The connections that it has, whether or not a session of its tells of them.
     pub fn sessions(&self, mounts: &Mounts) -> Vec<u64> {
         let told: Vec<u64> = self.descriptors.keys().copied().flatten().collect();
         if told.is_empty() {
-            return mounts
-                .named_by(self.words.get(1..).unwrap_or_default(), &self.directory)
-                .into_iter()
-                .collect();
+            return self.names(mounts).into_iter().collect();
         }
         told
+    }
+
+    /// The connection that is mounted where its command line says.
+    pub fn names(&self, mounts: &Mounts) -> Option<u64> {
+        mounts.named_by(self.words.get(1..).unwrap_or_default(), &self.directory)
     }
 
     /// A session on rings has a second descriptor of its connection, which is
@@ -100,45 +124,14 @@ impl Server {
     }
 
     /// Threads whose name begins with `prefix`.
-    pub fn threads(&self, prefix: &str) -> usize {
-        self.tasks.iter().filter(|name| name.starts_with(prefix)).count()
+    pub fn threads(&self, prefix: &str) -> u64 {
+        self.tasks.iter().filter(|name| name.starts_with(prefix)).count() as u64
     }
 
     /// The larger, the more likely it is the process that serves, among those
     /// that have inherited the same descriptor.
-    pub fn activity(&self) -> (u64, usize, std::cmp::Reverse<u32>) {
+    pub fn activity(&self) -> Activity {
         (self.rings.descriptors, self.tasks.len(), std::cmp::Reverse(self.pid))
-    }
-
-    /// Why it uses /dev/fuse, as far as that shows from outside.
-    pub fn why_dev(&self) -> String {
-        let option = |name: &str| {
-            self.words
-                .iter()
-                .any(|word| word.split(',').any(|o| o.trim_start_matches("-o") == name))
-        };
-        let variable = |setting: &str| self.environment.iter().any(|entry| entry == setting);
-        let read = |path| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
-        let asked = option("io_uring") || variable("RINGFUSE_TRANSPORT=ring");
-        if option("no_io_uring") {
-            return "the option no_io_uring".into();
-        }
-        for setting in ["RINGFUSE_TRANSPORT=dev", "FUSE_URING_ENABLE=0"] {
-            if variable(setting) && !asked {
-                return format!("{setting} in its environment");
-            }
-        }
-        match read("/sys/module/fuse/parameters/enable_uring").as_deref() {
-            None => return "this kernel has no FUSE over io_uring".into(),
-            Some("N") => return "the kernel offers no rings (enable_uring is N now)".into(),
-            Some(_) => {}
-        }
-        match read("/proc/sys/kernel/io_uring_disabled").as_deref() {
-            None | Some("0") => {
-                "not to be seen from outside: its log has the line 'ringfuse: transport dev'".into()
-            }
-            Some(value) => format!("io_uring is switched off (io_uring_disabled is {value} now)"),
-        }
     }
 }
 
@@ -172,8 +165,7 @@ fn connection(info: &Path) -> Option<u64> {
 }
 
 /// Whether the program, or a libfuse3 that it has mapped, is ringfuse.
-fn has_ringfuse(proc: &Path, known: &mut Known) -> bool {
-    let maps = fs::read_to_string(proc.join("maps")).unwrap_or_default();
+fn has_ringfuse(proc: &Path, maps: &str, known: &mut Known) -> bool {
     let mut files = vec![proc.join("exe")];
     for line in maps.lines().filter(|line| line.contains("/libfuse3.so.")) {
         // By its addresses, a file is found that has been replaced since; that is
