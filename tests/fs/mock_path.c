@@ -522,6 +522,7 @@ int main(int argc, char **argv)
 	/* The tables of 3.14 end with lseek. */
 	fuse = ((new)found(dlvsym(library, "fuse_new", "FUSE_3.1")))(
 		&args, &ops, offsetof(struct fuse_operations, lseek) + sizeof(ops.lseek), &before_init);
+	F(fuse_opt_free_args)(&args);
 	if (!fuse)
 		return 2;
 	snprintf(mountpoint, sizeof(mountpoint), "/dev/fd/%d", sockets[1]);
