@@ -3,7 +3,7 @@
 //! shared library and with the archive, on glibc and musl. All find it by
 //! pkg-config, installed in a directory of its own; all are mounted and used.
 //!
-//! `consumers/` is such a project: three filesystems (`note_ll.c` says what they do)
+//! `consumers/project` is such a project: three filesystems (`note_ll.c` says what they do)
 //! and the files of each build system.
 
 mod support;
@@ -120,11 +120,11 @@ fn tool(name: &str) -> Command {
     command
 }
 
-/// A copy of `consumers/`, for build systems that write beside the sources.
+/// A copy of the project, for build systems that write beside the sources.
 fn project(into: &Path) -> PathBuf {
     let copy = into.join("project");
     fs::create_dir(&copy).expect("mkdir");
-    for file in fs::read_dir(root().join("tests/consumers")).expect("the project") {
+    for file in fs::read_dir(root().join("tests/consumers/project")).expect("the project") {
         let file = file.expect("a file").path();
         fs::copy(&file, copy.join(file.file_name().expect("a name"))).expect("copy");
     }
@@ -179,7 +179,7 @@ fn built_by_hand() {
         return;
     }
     let scratch = scratch("hand");
-    let script = root().join("tests/consumers/build.sh");
+    let script = root().join("tests/consumers/project/build.sh");
     let (shared, static_) = (scratch.join("shared"), scratch.join("static"));
     run(tool(script.to_str().unwrap()).arg(&shared));
     run(tool(script.to_str().unwrap()).arg(&static_).arg("--static"));
@@ -268,7 +268,7 @@ fn built_for_each_version() {
         return;
     }
     let scratch = scratch("versions");
-    let script = root().join("tests/consumers/build.sh");
+    let script = root().join("tests/consumers/project/build.sh");
     let headers = unversioned_headers(&scratch);
     let builds = USE_VERSIONS.map(|version| {
         (version, scratch.join(format!("{version}")), scratch.join(format!("{version}-static")))
@@ -292,7 +292,7 @@ fn linked_by_each_compiler_and_linker() {
         return;
     }
     let scratch = scratch("linkers");
-    let script = root().join("tests/consumers/build.sh");
+    let script = root().join("tests/consumers/project/build.sh");
     let mut builds = Vec::new();
     for (cc, cxx) in [("gcc", "g++"), ("clang", "clang++")] {
         for linker in ["bfd", "gold", "lld"] {
@@ -365,7 +365,7 @@ fn built_for_musl() {
             run(Command::new("musl-gcc")
                 .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-fPIE", option])
                 .arg(format!("-DFUSE_USE_VERSION={version}"))
-                .arg(root().join(format!("tests/consumers/{name}.c")))
+                .arg(root().join(format!("tests/consumers/project/{name}.c")))
                 .args(flags.split_whitespace())
                 .arg("-o")
                 .arg(program(name, *version, option)));

@@ -380,7 +380,7 @@ fn programs_of_each_release_and_version_work() {
     if stock() || checked() {
         return skip("the library under test is not that of build/");
     }
-    let sources = root().join("tests/consumers");
+    let sources = root().join("tests/consumers/project");
     for release in releases() {
         let directory = scratch(&format!("{}-notes", release.series));
         for (name, about) in note::PROGRAMS {

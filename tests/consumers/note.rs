@@ -1,4 +1,4 @@
-//! The filesystems of this directory on mounts. Their sources say what they do.
+//! The filesystems of `project/` on mounts. Their sources say what they do.
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
