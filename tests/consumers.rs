@@ -318,8 +318,14 @@ fn linked_by_each_compiler_and_linker() {
     }
 }
 
-/// The cross-build for musl, which stays, as its Rust half takes a while.
+/// The cross-build for musl, installed.
 fn musl_prefix() -> Result<PathBuf, String> {
+    static PREFIX: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    PREFIX.get_or_init(build_for_musl).clone()
+}
+
+/// The build stays, as its Rust half takes a while.
+fn build_for_musl() -> Result<PathBuf, String> {
     const TARGET: &str = "x86_64-unknown-linux-musl";
     if let Some(reason) = impossible() {
         return Err(reason.into());
@@ -377,6 +383,39 @@ fn built_for_musl() {
                 ["-static", "-pie"].map(|option| program(name, *version, option));
             use_it(&static_, Path::new("/nonexistent"), about, *version, on);
             use_it(&shared, &prefix.join("lib"), about, *version, on);
+        }
+    }
+}
+
+/// What the library finds out about a program (what it imports, what may be scheduled
+/// otherwise) it finds out in a static program of musl, too.
+#[test]
+fn threads_on_musl() {
+    let prefix = match musl_prefix() {
+        Ok(prefix) => prefix,
+        Err(reason) => return skip(&reason),
+    };
+    let scratch = scratch("musl-engine");
+    let sources = root().join("tests/fs");
+    run(Command::new("musl-gcc")
+        .args(["-static", "-D_FILE_OFFSET_BITS=64", "-I"])
+        .arg(prefix.join("include/fuse3"))
+        .args([sources.join("engine_ll.c"), sources.join("serve.c")])
+        .arg(prefix.join("lib/libfuse3.a"))
+        .args(["-lm", "-o"])
+        .arg(scratch.join("engine_ll")));
+    let output = Command::new(root().join("scripts/cargo.sh"))
+        .args(["test", "--quiet", "--test", "engine", "--", "cpu_mask", "busy_handlers"])
+        .env("RINGFUSE_TEST_BUILD", &scratch)
+        .env_remove("RINGFUSE_TEST_CALLS")
+        .output()
+        .expect("cargo");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{errors}");
+    for line in errors.lines() {
+        if let Some((_, reason)) = line.split_once("skipped: ") {
+            skip(&format!("on musl: {reason}"));
         }
     }
 }
