@@ -279,9 +279,11 @@ fn built_for_each_version() {
         let flags = format!("-I{} {flags}", headers.display());
         run(tool(script.to_str().unwrap()).arg(static_).arg("--static").env("CPPFLAGS", &flags));
     });
+    let on = transports();
     for (version, shared, static_) in builds {
-        use_all(&shared, &prefix().join("lib"), [version; 3], &transports());
-        use_all(&static_, Path::new("/nonexistent"), [version; 3], &transports());
+        use_all(&shared, &prefix().join("lib"), [version; 3], &on);
+        // How a form is called has nothing to do with the transport.
+        use_all(&static_, Path::new("/nonexistent"), [version; 3], &on[..on.len().min(1)]);
     }
 }
 
@@ -382,7 +384,9 @@ fn built_for_musl() {
             let [static_, shared] =
                 ["-static", "-pie"].map(|option| program(name, *version, option));
             use_it(&static_, Path::new("/nonexistent"), about, *version, on);
-            use_it(&shared, &prefix.join("lib"), about, *version, on);
+            if on == Transport::Dev || *version == 318 {
+                use_it(&shared, &prefix.join("lib"), about, *version, on);
+            }
         }
     }
 }
@@ -405,7 +409,7 @@ fn threads_on_musl() {
         .args(["-lm", "-o"])
         .arg(scratch.join("engine_ll")));
     let output = Command::new(root().join("scripts/cargo.sh"))
-        .args(["test", "--quiet", "--test", "engine", "--", "cpu_mask", "busy_handlers"])
+        .args(["test", "--quiet", "--test", "engine", "--", "cpu_mask_of", "busy_handlers"])
         .env("RINGFUSE_TEST_BUILD", &scratch)
         .env_remove("RINGFUSE_TEST_CALLS")
         .output()
