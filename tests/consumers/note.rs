@@ -5,6 +5,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use super::example::{Example, On};
 use super::support::{self, skip, Transport};
@@ -53,6 +54,12 @@ pub fn use_it(program: &Path, library: &Path, about: &str, version: u32, on: Tra
     names.sort();
     assert_eq!(names, ["about", "note"]);
     assert!(fs::metadata(fs.at("nothing")).is_err());
+
+    // The last operation of 3.18's table; older kernels and C libraries do not have it.
+    if let Ok(born) = fs::metadata(fs.at("note")).expect("stat").created() {
+        assert!(about == "C low-level" && version >= 318, "{about} {version} has no statx");
+        assert_eq!(born, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000));
+    }
 
     let says = || fs::read_to_string(fs.at("about")).expect("about");
     assert_eq!(says(), format!("{about}, FUSE_USE_VERSION {version}, flushes 0\n"));
