@@ -74,11 +74,13 @@ Install them and run make again:
     $command >"$log" 2>&1 || { apt-get update -qq && $command >"$log" 2>&1; } ||
         die "$command failed: $(tail -n 5 "$log")"
 }
-# Rust for the machines of tests/arch.rs, which says what it skips without.
+# Rust for the machines of tests/arch.rs and for musl (tests/consumers.rs), which say
+# what they skip without.
 add_rust_targets() {
     local target
     has rustup || return 0
-    for target in {i686,aarch64,riscv64gc}-unknown-linux-gnu armv7-unknown-linux-gnueabihf; do
+    for target in {i686,aarch64,riscv64gc}-unknown-linux-gnu armv7-unknown-linux-gnueabihf \
+        x86_64-unknown-linux-musl; do
         [ ! -e "$(rustc --print target-libdir --target "$target")" ] || continue
         say "Installing what is missing: rustup target add $target"
         rustup --quiet target add "$target" || say "that failed; tests that need it are skipped"
@@ -125,6 +127,9 @@ test)
     need g++ has g++
     need clang has clang
     need lld has ld.lld
+    need cmake has cmake
+    need autoconf has autoconf
+    need automake has automake
     need libfuse3-dev test -e /usr/include/fuse3/fuse_lowlevel.h
     need qemu-system-x86 has qemu-system-x86_64
     need busybox-static has busybox
@@ -142,6 +147,7 @@ test)
             need "libc6-dev-${machine#*:}-cross" test -e "/usr/$tools/include/stdio.h"
         done
         need libc6-i386 test -e /lib/ld-linux.so.2
+        need musl-tools has musl-gcc
     fi
     need valgrind has valgrind
     ;;

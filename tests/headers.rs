@@ -20,7 +20,11 @@ use std::sync::Mutex;
 use std::thread;
 use support::skip;
 
+/// The versions at which something changes.
 const USE_VERSIONS: [u32; 10] = [30, 31, 32, 34, 35, 312, 314, 317, 318, 319];
+/// All that there are, which come with less of the combinations.
+const ALL_VERSIONS: [u32; 20] =
+    [30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 310, 311, 312, 313, 314, 315, 316, 317, 318, 319];
 const C: [&str; 3] = ["-std=c99", "-std=gnu11", "-std=c17"];
 const CXX: [&str; 2] = ["-std=c++11", "-std=c++17"];
 const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-pedantic", "-Werror"];
@@ -123,7 +127,8 @@ fn compile_without_warnings_everywhere() {
     for (name, standards) in compilers() {
         for standard in standards {
             for include in [&include_dir(), &unversioned] {
-                for version in USE_VERSIONS {
+                let all = standard == standards.last().expect("standards");
+                for &version in if all { &ALL_VERSIONS[..] } else { &USE_VERSIONS } {
                     let mut command = compiler(name, include, version);
                     command.args([standard, "-fsyntax-only"]).arg(source("api.c"));
                     commands.push(command);

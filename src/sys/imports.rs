@@ -48,6 +48,7 @@ const STARTERS: &[&[u8]] = &[
 const SYSTEM: &[&str] = &[
     "libc.so",
     "ld-linux",
+    "ld-musl",
     "linux-vdso",
     "libpthread.so",
     "librt.so",
@@ -120,7 +121,11 @@ unsafe extern "C" fn look_at(
         let start = base + header.p_vaddr as usize;
         header.p_type == libc::PT_LOAD && (start..start + header.p_memsz as usize).contains(&here)
     });
-    if is_ours && !name.is_empty() {
+    // glibc gives the program no name, musl one that could be a library's.
+    // SAFETY: no memory involved.
+    let is_program = name.is_empty()
+        || info.dlpi_phdr as usize == unsafe { libc::getauxval(libc::AT_PHDR) } as usize;
+    if is_ours && !is_program {
         return 0;
     }
     // SAFETY: loaded objects stay as they are during the iteration.

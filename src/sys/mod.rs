@@ -34,9 +34,13 @@ pub fn set_errno(errno: crate::errno::Errno) {
     unsafe { *libc::__errno_location() = errno.0 };
 }
 
+/// Seconds, as C has them. musl's had 4 bytes on 32 bits once, hence the warning.
+#[allow(deprecated)]
+pub type Seconds = libc::time_t;
+
 /// A time; the structure has padding that only C can leave out where times are
 /// wider than longs.
-pub fn timespec(seconds: libc::time_t, nanos: libc::c_long) -> libc::timespec {
+pub fn timespec(seconds: Seconds, nanos: libc::c_long) -> libc::timespec {
     // SAFETY: plain numbers.
     let mut time: libc::timespec = unsafe { std::mem::zeroed() };
     (time.tv_sec, time.tv_nsec) = (seconds, nanos);

@@ -1,4 +1,5 @@
-//! Scheduling policies of threads: SCHED_OTHER and SCHED_IDLE.
+//! Scheduling policies of threads: SCHED_OTHER and SCHED_IDLE. By system calls: the
+//! functions of musl only say ENOSYS.
 
 use crate::errno::{Errno, Result};
 use crate::sys::thread::{spawn, SignalMask};
@@ -10,25 +11,28 @@ const WHO_PROCESS: libc::c_int = 1;
 const BEST_EFFORT: libc::c_int = 2 << 13;
 
 fn set(tid: i32, policy: libc::c_int) -> Result<()> {
-    // SAFETY: plain data.
-    let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+    // The kernel's struct sched_param, all of it.
+    let priority: libc::c_int = 0;
     // SAFETY: a valid structure for the call's duration.
-    match unsafe { libc::sched_setscheduler(tid, policy, &parameters) } {
+    match unsafe { libc::syscall(libc::SYS_sched_setscheduler, tid, policy, &priority) } {
         0 => Ok(()),
         _ => Err(Errno::last()),
     }
 }
 
+fn policy(tid: i32) -> libc::c_int {
+    // SAFETY: no memory involved.
+    unsafe { libc::syscall(libc::SYS_sched_getscheduler, tid) as libc::c_int }
+}
+
 /// Whether thread `tid` has the policy that threads have by default.
 pub fn is_normal(tid: i32) -> bool {
-    // SAFETY: no memory involved.
-    unsafe { libc::sched_getscheduler(tid) == libc::SCHED_OTHER }
+    policy(tid) == libc::SCHED_OTHER
 }
 
 /// Whether thread `tid` runs only where nobody else wants to.
 pub fn is_idle(tid: i32) -> bool {
-    // SAFETY: no memory involved.
-    unsafe { libc::sched_getscheduler(tid) == libc::SCHED_IDLE }
+    policy(tid) == libc::SCHED_IDLE
 }
 
 /// Makes thread `tid` yield to all others; what it reads from disks does not.

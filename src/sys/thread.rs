@@ -1,5 +1,6 @@
 //! Threads, as a filesystem's callbacks will see them.
 
+use super::Seconds;
 use crate::errno::{Errno, Result};
 use parking_lot::Mutex;
 use std::cell::Cell;
@@ -42,6 +43,9 @@ pub enum SignalMask {
 /// A joinable thread.
 pub struct Thread(libc::pthread_t);
 
+// SAFETY: a name for a thread, a pointer in some C libraries, which any thread may use.
+unsafe impl Send for Thread {}
+
 impl Thread {
     /// Waits until the thread has ended.
     pub fn join(self) {
@@ -70,8 +74,8 @@ impl Thread {
             let mut now: libc::timespec = std::mem::zeroed();
             libc::clock_gettime(libc::CLOCK_REALTIME, &mut now);
             let nanos = now.tv_nsec + libc::c_long::from((millis % 1000) as i32) * 1_000_000;
-            now.tv_sec += libc::time_t::from((millis / 1000) as i32);
-            now.tv_sec += (nanos / 1_000_000_000) as libc::time_t;
+            now.tv_sec += Seconds::from((millis / 1000) as i32);
+            now.tv_sec += (nanos / 1_000_000_000) as Seconds;
             now.tv_nsec = nanos % 1_000_000_000;
             now
         };

@@ -28,9 +28,9 @@ macro_rules! mirror {
     };
 }
 
-/// The bit-fields that our mirrors keep in plain integers.
-fn mirrored_bits(lines: &mut BTreeMap<String, String>) {
-    let flags = [
+/// The bit-fields of `struct fuse_file_info` with their masks in `layout`.
+pub fn file_bits(layout: Layout) -> impl Iterator<Item = (&'static str, u32)> {
+    [
         ("writepage", FileBit::Writepage),
         ("direct_io", FileBit::DirectIo),
         ("keep_cache", FileBit::KeepCache),
@@ -41,14 +41,19 @@ fn mirrored_bits(lines: &mut BTreeMap<String, String>) {
         ("noflush", FileBit::Noflush),
         ("parallel_direct_writes", FileBit::ParallelDirectWrites),
         ("kill_suidgid", FileBit::KillSuidgid),
-    ];
+    ]
+    .into_iter()
+    .map(move |(name, bit)| (name, bit.mask(layout)))
+}
+
+/// The bit-fields that our mirrors keep in plain integers.
+fn mirrored_bits(lines: &mut BTreeMap<String, String>) {
     let mut bit = |name: &str, word: usize, mask: u32| {
         let at = 8 * word + mask.trailing_zeros() as usize;
         lines.insert(format!("bits {name}"), format!("at {at} width {}", mask.count_ones()));
     };
     let mut used = 0;
-    for (name, flag) in flags {
-        let mask = flag.mask(Layout::V317);
+    for (name, mask) in file_bits(Layout::V317) {
         bit(&format!("fuse_file_info.{name}"), span_of!(FileInfo, bits).start, mask);
         used |= mask;
     }

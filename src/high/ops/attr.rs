@@ -7,6 +7,7 @@ use crate::abi::public::FileInfo;
 use crate::errno::{Errno, Result};
 use crate::high::tree::Path;
 use crate::session::reply;
+use crate::sys::Seconds;
 use libc::{c_char, c_int, size_t, stat64, timespec, UTIME_NOW, UTIME_OMIT};
 use std::ffi::CStr;
 
@@ -48,7 +49,7 @@ pub unsafe fn getattr(op: &Op<'_>, ino: u64, fi: *mut FileInfo) -> Result<()> {
 type Nanos = libc::c_long;
 
 /// A time that is set: to what is given, to now, or not at all.
-fn time(valid: c_int, given: c_int, now: c_int, sec: libc::time_t, nsec: Nanos) -> timespec {
+fn time(valid: c_int, given: c_int, now: c_int, sec: Seconds, nsec: Nanos) -> timespec {
     // SAFETY: plain data.
     let mut time: timespec = unsafe { std::mem::zeroed() };
     if valid & now != 0 {
