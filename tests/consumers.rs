@@ -155,7 +155,7 @@ fn check(shared: &Path, static_: &Path) {
         assert!(is_linked_to_library(&shared.join(name)), "{name}");
         assert!(!is_linked_to_library(&static_.join(name)), "{name}");
     }
-    use_all(shared, &prefix().join("lib"), DEFAULTS, &transports());
+    use_all(shared, &prefix().join("lib/ringfuse"), DEFAULTS, &transports());
     use_all(static_, Path::new("/nonexistent"), DEFAULTS, &transports());
 }
 
@@ -281,7 +281,7 @@ fn built_for_each_version() {
     });
     let on = transports();
     for (version, shared, static_) in builds {
-        use_all(&shared, &prefix().join("lib"), [version; 3], &on);
+        use_all(&shared, &prefix().join("lib/ringfuse"), [version; 3], &on);
         // How a form is called has nothing to do with the transport.
         use_all(&static_, Path::new("/nonexistent"), [version; 3], &on[..on.len().min(1)]);
     }
@@ -315,7 +315,7 @@ fn linked_by_each_compiler_and_linker() {
     });
     let Some(on) = transports().pop() else { return };
     for (.., directory) in builds {
-        use_all(&directory.join("shared"), &prefix().join("lib"), DEFAULTS, &[on]);
+        use_all(&directory.join("shared"), &prefix().join("lib/ringfuse"), DEFAULTS, &[on]);
         use_all(&directory.join("static"), Path::new("/nonexistent"), DEFAULTS, &[on]);
     }
 }
@@ -365,11 +365,7 @@ fn built_for_musl() {
         |name: &str, version: u32, option: &str| scratch.join(format!("{name}-{version}{option}"));
     in_parallel(&builds, |(name, _, version)| {
         for option in ["-static", "-pie"] {
-            let mut pkg_config = Command::new("pkg-config");
-            pkg_config
-                .args(["--cflags", "--libs", "fuse3"])
-                .args((option == "-static").then_some("--static"));
-            let flags = run(pkg_config.env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig")));
+            let flags = flags(&prefix, option == "-static");
             run(Command::new("musl-gcc")
                 .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-fPIE", option])
                 .arg(format!("-DFUSE_USE_VERSION={version}"))
@@ -385,10 +381,18 @@ fn built_for_musl() {
                 ["-static", "-pie"].map(|option| program(name, *version, option));
             use_it(&static_, Path::new("/nonexistent"), about, *version, on);
             if on == Transport::Dev || *version == 318 {
-                use_it(&shared, &prefix.join("lib"), about, *version, on);
+                use_it(&shared, &prefix.join("lib/ringfuse"), about, *version, on);
             }
         }
     }
+}
+
+/// What pkg-config says of the library in `prefix`.
+fn flags(prefix: &Path, static_: bool) -> String {
+    run(Command::new("pkg-config")
+        .args(["--cflags", "--libs", "fuse3"])
+        .args(static_.then_some("--static"))
+        .env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig")))
 }
 
 /// What the library finds out about a program (what it imports, what may be scheduled
@@ -402,11 +406,10 @@ fn threads_on_musl() {
     let scratch = scratch("musl-engine");
     let sources = root().join("tests/fs");
     run(Command::new("musl-gcc")
-        .args(["-static", "-D_FILE_OFFSET_BITS=64", "-I"])
-        .arg(prefix.join("include/fuse3"))
+        .args(["-static", "-D_FILE_OFFSET_BITS=64"])
         .args([sources.join("engine_ll.c"), sources.join("serve.c")])
-        .arg(prefix.join("lib/libfuse3.a"))
-        .args(["-lm", "-o"])
+        .args(flags(&prefix, true).split_whitespace())
+        .arg("-o")
         .arg(scratch.join("engine_ll")));
     let output = Command::new(root().join("scripts/cargo.sh"))
         .args(["test", "--quiet", "--test", "engine", "--", "cpu_mask_of", "busy_handlers"])
