@@ -151,6 +151,11 @@ impl Layer {
         unsafe { op(path, stat) }
     }
 
+    /// Whether there is an operation that takes poll handles.
+    pub fn polls(&self) -> bool {
+        self.ops.poll.is_some()
+    }
+
     /// Whether files can be read, and written.
     pub fn reads_and_writes(&self) -> (bool, bool) {
         let ops = &self.ops;

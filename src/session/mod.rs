@@ -101,6 +101,8 @@ pub struct Session {
     reading: AtomicBool,
     /// Threads that are in [`Session::exit`].
     exiting: AtomicUsize,
+    /// Threads that answer outside of callbacks, now.
+    answering: AtomicUsize,
     shape: Mutex<Option<LoopShape>>,
     negotiated: parking_lot::RwLock<Negotiated>,
     setxattr_ext: AtomicBool,
@@ -176,6 +178,7 @@ impl Session {
             alarm_pointer: AtomicPtr::default(),
             reading: AtomicBool::new(false),
             exiting: AtomicUsize::new(0),
+            answering: AtomicUsize::new(0),
             shape: Mutex::new(None),
             negotiated: Default::default(),
             setxattr_ext: AtomicBool::new(false),
@@ -431,6 +434,7 @@ impl Session {
 
     /// Ends everything; the session may be freed afterwards.
     pub fn destroy(&self) {
+        self.await_answers();
         self.free_descriptor_of_watchdog();
         self.stop_engine();
         self.retired.lock().clear();
@@ -447,6 +451,23 @@ impl Session {
         }
         self.fd.store(-1, Ordering::Release);
         self.await_exits();
+    }
+
+    /// An answer by another thread than the callback's begins, or ends: its client may
+    /// unmount as soon as it has it, and the session be destroyed while that thread is
+    /// still at it.
+    pub fn count_answer(&self, begins: bool) {
+        match begins {
+            true => self.answering.fetch_add(1, Ordering::SeqCst),
+            false => self.answering.fetch_sub(1, Ordering::SeqCst),
+        };
+    }
+
+    /// Waits until no such thread is left, which is soon.
+    fn await_answers(&self) {
+        while self.answering.load(Ordering::SeqCst) != 0 {
+            std::thread::yield_now();
+        }
     }
 
     /// Waits until no thread is in [`Session::exit`], which is soon.

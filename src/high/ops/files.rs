@@ -219,18 +219,40 @@ pub unsafe fn ioctl(
     Ok(())
 }
 
+/// A poll handle that the filesystem has not been given.
+struct Unclaimed(*mut PollHandle);
+
+impl Unclaimed {
+    fn claim(&mut self) -> *mut PollHandle {
+        std::mem::replace(&mut self.0, std::ptr::null_mut())
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if !self.0.is_null() {
+            // SAFETY: the session made a box for this request, which nobody else has.
+            drop(unsafe { Box::from_raw(self.0) });
+        }
+    }
+}
+
 pub unsafe fn poll(
     op: &Op<'_>,
     ino: u64,
     fi: *mut FileInfo,
     handle: *mut PollHandle,
 ) -> Result<()> {
+    let mut handle = Unclaimed(handle);
     let path = op.path_or_none(ino)?;
     let mut revents = 0;
     let at = pointer(&path);
-    // SAFETY: the path and the structures live as long as the call; the handle
-    // is the filesystem's then.
-    op.call(|layer| unsafe { layer.poll(at, fi, handle, &mut revents) })?;
+    op.call(|layer| match layer.polls() {
+        // SAFETY: the path and the structures live as long as the call; the handle
+        // is the filesystem's then.
+        true => unsafe { layer.poll(at, fi, handle.claim(), &mut revents) },
+        false => -libc::ENOSYS,
+    })?;
     drop(path);
     let _ = reply::poll(op.req, revents);
     Ok(())
