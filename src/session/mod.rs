@@ -48,6 +48,10 @@ use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+/// How long an answer may take that has begun.
+const ANSWERS_END: Duration = Duration::from_secs(10);
 
 /// The loop that serves a session, as far as its requests' transport cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -332,6 +336,8 @@ impl Session {
         self.fd.store(-1, Ordering::Release);
         self.connection.store(0, Ordering::Relaxed);
         self.page.end();
+        // They write to the descriptor, whose number may soon be another file's.
+        self.await_answers();
         match mount {
             Some(mount) => mount.unmount(fd),
             None => drop(fd),
@@ -463,9 +469,17 @@ impl Session {
         };
     }
 
-    /// Waits until no such thread is left, which is soon.
+    /// Waits until no such thread is left, which is soon; but not for ever for one
+    /// that itself waits for the end of the session, in an interrupt function.
     fn await_answers(&self) {
+        let start = Instant::now();
         while self.answering.load(Ordering::SeqCst) != 0 {
+            if start.elapsed() > ANSWERS_END {
+                crate::log_warning!(
+                    "ringfuse: a thread is still answering a request; going on without it"
+                );
+                return;
+            }
             std::thread::yield_now();
         }
     }
