@@ -89,8 +89,8 @@ each_transport! {
 
     fn context(on) {
         let fs = Server::new("trace_ll").mount(on);
-        let old = rustix::process::umask(Mode::from_raw_mode(0o027));
-        rustix::process::umask(old);
+        let old = raw::own_umask(0o027);
+        raw::own_umask(old);
         let _ = fs::metadata(fs.at("absent"));
         let line = fs.trace.one("lookup");
         assert_eq!(line.dec("uid"), rustix::process::geteuid().as_raw().into());
@@ -98,7 +98,7 @@ each_transport! {
         assert_eq!(line.dec("pid"), me());
         // The umask comes with what creates, and only there.
         mkdirat(CWD, fs.at("dir"), Mode::from_raw_mode(0o755)).unwrap();
-        assert_eq!(fs.trace.one("mkdir").oct("umask"), u64::from(old.as_raw_mode()));
+        assert_eq!(fs.trace.one("mkdir").oct("umask"), u64::from(old));
     }
 
     fn longest_and_odd_names(on) {

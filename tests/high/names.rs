@@ -8,9 +8,9 @@ use rustix::fs::{
     CWD,
 };
 use rustix::io::Errno;
-use rustix::process::umask;
 
 use crate::shown::{handle_of, Show};
+use crate::support::raw;
 
 each_transport! {
     fn directories_are_made_and_removed(on) {
@@ -129,10 +129,10 @@ each_transport! {
 
     fn created_files_are_open(on) {
         let fs = Show::new().mount(on);
-        let before = umask(Mode::from_raw_mode(0o027));
+        let before = raw::own_umask(0o027);
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR;
         let file = open(fs.at("file"), flags, Mode::from_raw_mode(0o666));
-        umask(before);
+        raw::own_umask(before);
         let file = file.unwrap();
         let lines = fs.trace.take();
         let create = lines.iter().find(|line| line.op == "create").expect("create");

@@ -24,6 +24,16 @@ pub fn truncate(path: &Path, size: i64) -> Result<(), Errno> {
     result(unsafe { libc::truncate(path.as_ptr(), size) }.into()).map(drop)
 }
 
+/// Sets the umask of this thread, which shares it with no other test from now on; tells
+/// the former one.
+pub fn own_umask(mask: u32) -> u32 {
+    // SAFETY: no memory involved.
+    unsafe {
+        assert_eq!(libc::unshare(libc::CLONE_FS), 0, "unshare");
+        libc::umask(mask)
+    }
+}
+
 /// A close whose error matters.
 pub fn close(fd: OwnedFd) -> Result<(), Errno> {
     // SAFETY: the descriptor was ours, and nobody has it any more.
