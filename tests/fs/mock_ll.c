@@ -22,33 +22,14 @@
 #define _GNU_SOURCE
 #define FUSE_USE_VERSION 312
 #include <inttypes.h>
-#include <fuse_lowlevel.h>
+#include "mock.h"
 
-#include <dlfcn.h>
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-/* The function of the library that was opened. */
-#define F(name) ((__typeof__(&name))found(dlsym(library, #name)))
-
-static void *library;
 static struct fuse_session *session;
-static int kernel;
 static char how[32];
 static long number;
-
-static void *found(void *function)
-{
-	if (!function) {
-		fprintf(stderr, "mock_ll: %s\n", dlerror());
-		exit(3);
-	}
-	return function;
-}
 
 static int chosen(const char *name)
 {
@@ -140,19 +121,6 @@ static void answer(fuse_req_t req, int otherwise)
 	how[0] = '\0';
 }
 
-static const char *info(const struct fuse_file_info *fi)
-{
-	static char text[160];
-
-	if (!fi)
-		return "fi=none";
-	snprintf(text, sizeof(text), "fh=%lx flags=%x writepage=%d flush=%d flock_release=%d"
-		 " owner=%lx events=%x", (long)fi->fh, fi->flags, fi->writepage, fi->flush,
-		 fi->flock_release, (long)fi->lock_owner, fi->poll_events);
-	return text;
-}
-
-#define SAY(...) do { printf("op " __VA_ARGS__); printf("\n"); } while (0)
 #define OP(name, format, parameters, ...)                     \
 	static void op_##name parameters                      \
 	{                                                     \
@@ -160,7 +128,6 @@ static const char *info(const struct fuse_file_info *fi)
 		answer(req, 0);                               \
 	}
 #define REQ fuse_req_t req, fuse_ino_t ino
-#define FI struct fuse_file_info *fi
 
 /* What the environment has init() put into a field. */
 static void set(const char *name, uint32_t *field)
@@ -168,9 +135,6 @@ static void set(const char *name, uint32_t *field)
 	if (getenv(name))
 		*field = strtoul(getenv(name), NULL, 0);
 }
-
-/* In libfuse 3.14 it has 32-bit fields only, and is where these may be. */
-typedef struct fuse_conn_info aligned_conn __attribute__((aligned(4)));
 
 static void op_init(void *userdata, struct fuse_conn_info *given)
 {
@@ -284,53 +248,28 @@ static unsigned char retrieval[8];
 #define RETRIEVE 5
 #define NOTIFY_REPLY 41
 
-/* What the library has sent by now. */
+static void hide_retrieval(unsigned long unique, int error, unsigned char *body, size_t size)
+{
+	if (unique == 0 && error == RETRIEVE && size >= sizeof(retrieval)) {
+		memcpy(retrieval, body, sizeof(retrieval));
+		memset(body, 0xff, sizeof(retrieval));
+	}
+}
+
 static void answers(void)
 {
-	static unsigned char buf[65536];
-	ssize_t size;
-
-	while ((size = recv(kernel, buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
-		int error;
-		unsigned long unique;
-
-		memcpy(&error, buf + 4, 4);
-		memcpy(&unique, buf + 8, 8);
-		printf("answer unique=%lu error=%d body=", unique, error);
-		if (unique == 0 && error == RETRIEVE && size >= 24) {
-			memcpy(retrieval, buf + 16, sizeof(retrieval));
-			memset(buf + 16, 0xff, sizeof(retrieval));
-		}
-		for (ssize_t i = 16; i < size; i++)
-			printf("%02x", buf[i]);
-		printf("\n");
-	}
+	mock_answers(hide_retrieval);
 }
 
 static void request(unsigned int opcode, unsigned long unique, unsigned long node,
 		    unsigned int uid, const char *hex)
 {
-	static struct fuse_buf buf;
-	unsigned char message[65536] = { 0 };
-	unsigned int size = 40;
-	int res;
+	unsigned char message[MESSAGE] = { 0 };
+	unsigned int size = mock_request(message, opcode, unique, node, uid, hex);
 
-	for (; hex[0] && hex[1] && hex[0] != '-'; hex += 2, size++)
-		sscanf(hex, "%2hhx", &message[size]);
-	memcpy(message, &size, 4);
-	memcpy(message + 4, &opcode, 4);
-	memcpy(message + 8, &unique, 8);
 	if (opcode == NOTIFY_REPLY && unique == 0)
 		memcpy(message + 8, retrieval, sizeof(retrieval));
-	memcpy(message + 16, &node, 8);
-	memcpy(message + 24, &uid, 4);
-	if (send(kernel, message, size, 0) != (ssize_t)size)
-		exit(4);
-	res = F(fuse_session_receive_buf)(session, &buf);
-	if (res > 0)
-		F(fuse_session_process_buf)(session, &buf);
-	if (res != (int)size)
-		printf("received %d of %u\n", res, size);
+	mock_serve(session, message, size);
 	answers();
 	if (F(fuse_session_exited)(session))
 		printf("exited\n");
@@ -389,21 +328,18 @@ int main(int argc, char **argv)
 		const struct fuse_lowlevel_ops *, size_t, void *);
 	struct fuse_args args = FUSE_ARGS_INIT(argc - 2, argv + 2);
 	static char line[65536], hex[65536];
-	int sockets[2];
 	char mountpoint[32];
+	int fd;
 
-	if (argc < 3 || !(library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL)) ||
-	    socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sockets) != 0)
+	if (argc < 3 || (fd = mock_open(argv[1])) < 0)
 		return 2;
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	kernel = sockets[0];
 	session = ((session_new)found(dlvsym(library, "fuse_session_new", "FUSE_3.0")))(
 		&args, strcmp(argv[2], "all") == 0 ? &all : &none, sizeof(all), &number);
-	snprintf(mountpoint, sizeof(mountpoint), "/dev/fd/%d", sockets[1]);
+	snprintf(mountpoint, sizeof(mountpoint), "/dev/fd/%d", fd);
 	if (!session || F(fuse_session_mount)(session, mountpoint) != 0)
 		return 2;
 	printf("descriptor is %s\n",
-	       F(fuse_session_fd)(session) == sockets[1] ? "the same" : "another");
+	       F(fuse_session_fd)(session) == fd ? "the same" : "another");
 	while (fgets(line, sizeof(line), stdin)) {
 		unsigned int opcode, uid;
 		unsigned long unique, node;

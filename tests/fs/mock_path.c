@@ -31,43 +31,26 @@
 #define FUSE_USE_VERSION 312
 #include <inttypes.h>
 #include <fuse.h>
-#include <fuse_lowlevel.h>
+#include "mock.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <linux/ioctl.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-/* The function of the library that was opened. */
-#define F(name) ((__typeof__(&name))found(dlsym(library, #name)))
-
 enum { OPENDIR = 27, READDIR = 28, RELEASEDIR = 29, FSYNCDIR = 30, IOCTL = 39, READDIRPLUS = 44 };
-enum { HEADER = 40, IOCTL_DIR = 1 << 4, BLOCKS = 3, EXPECTED = 16 };
+enum { IOCTL_DIR = 1 << 4, BLOCKS = 3, EXPECTED = 16 };
 
-static void *library;
 static struct fuse *fuse;
-static int kernel, before_init, after_init;
+static int before_init, after_init;
 static long file_size = 10;
 static char listing[4096];
 static unsigned char directory[8];
+static unsigned int asked; /* the opcode that is served */
 static struct {
 	char op[32];
 	long result, count;
 } expected[EXPECTED];
-
-static void *found(void *function)
-{
-	if (!function) {
-		fprintf(stderr, "mock_path: %s\n", dlerror());
-		exit(3);
-	}
-	return function;
-}
 
 static const char *text(const char *path)
 {
@@ -85,21 +68,7 @@ static long result(const char *op, long otherwise)
 	return otherwise;
 }
 
-static const char *info(const struct fuse_file_info *fi)
-{
-	static char out[160];
-
-	if (!fi)
-		return "fi=none";
-	snprintf(out, sizeof(out), "fh=%lx flags=%x writepage=%d flush=%d flock_release=%d"
-		 " owner=%lx events=%x", (long)fi->fh, fi->flags, fi->writepage, fi->flush,
-		 fi->flock_release, (long)fi->lock_owner, fi->poll_events);
-	return out;
-}
-
-#define SAY(...) do { printf("op " __VA_ARGS__); printf("\n"); } while (0)
 #define PATH const char *path
-#define FI struct fuse_file_info *fi
 #define OP(name, otherwise, format, parameters, ...)                   \
 	static int op_##name parameters                                \
 	{                                                              \
@@ -118,9 +87,6 @@ static void set_time(char *config, const char *name, size_t offset)
 	if (getenv(name))
 		*(double *)(config + offset) = atof(getenv(name));
 }
-
-/* As in mock_ll.c: up to 3.16 it had no member of 8 bytes. */
-typedef struct fuse_conn_info aligned_conn __attribute__((aligned(4)));
 
 static void *op_init(struct fuse_conn_info *given, struct fuse_config *cfg)
 {
@@ -433,59 +399,32 @@ static struct fuse_operations chosen(char *names)
 	return ops;
 }
 
-/* What the library has sent by now. */
-static void answers(unsigned int opcode)
+static void hide_directory(unsigned long unique, int error, unsigned char *body, size_t size)
 {
-	static unsigned char buf[65536];
-	ssize_t size;
-
-	while ((size = recv(kernel, buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
-		int error;
-		unsigned long unique;
-
-		memcpy(&error, buf + 4, 4);
-		memcpy(&unique, buf + 8, 8);
-		if (opcode == OPENDIR && error == 0) {
-			memcpy(directory, buf + 16, sizeof(directory));
-			memset(buf + 16, 0xff, sizeof(directory));
-		}
-		printf("answer unique=%lu error=%d body=", unique, error);
-		for (ssize_t i = 16; i < size; i++)
-			printf("%02x", buf[i]);
-		printf("\n");
+	(void)unique;
+	if (asked == OPENDIR && error == 0 && size >= sizeof(directory)) {
+		memcpy(directory, body, sizeof(directory));
+		memset(body, 0xff, sizeof(directory));
 	}
 }
 
 static void request(unsigned int opcode, unsigned long unique, unsigned long node,
 		    unsigned int uid, const char *hex)
 {
-	static struct fuse_buf buf;
 	struct fuse_session *session = F(fuse_get_session)(fuse);
-	unsigned char message[65536] = { 0 };
-	unsigned int size = HEADER, flags;
-	int res, gid = 44, pid = 55;
+	unsigned char message[MESSAGE] = { 0 };
+	unsigned int size = mock_request(message, opcode, unique, node, uid, hex), flags;
+	int gid = 44, pid = 55;
 
-	for (; hex[0] && hex[1] && hex[0] != '-'; hex += 2, size++)
-		sscanf(hex, "%2hhx", &message[size]);
-	memcpy(message, &size, 4);
-	memcpy(message + 4, &opcode, 4);
-	memcpy(message + 8, &unique, 8);
-	memcpy(message + 16, &node, 8);
-	memcpy(message + 24, &uid, 4);
 	memcpy(message + 28, &gid, 4);
 	memcpy(message + 32, &pid, 4);
 	memcpy(&flags, message + HEADER + 8, 4);
 	if (opcode == READDIR || opcode == READDIRPLUS || opcode == RELEASEDIR || opcode == FSYNCDIR ||
 	    (opcode == IOCTL && (flags & IOCTL_DIR)))
 		memcpy(message + HEADER, directory, sizeof(directory));
-	if (send(kernel, message, size, 0) != (ssize_t)size)
-		exit(4);
-	res = F(fuse_session_receive_buf)(session, &buf);
-	if (res > 0)
-		F(fuse_session_process_buf)(session, &buf);
-	if (res != (int)size)
-		printf("received %d of %u\n", res, size);
-	answers(opcode);
+	asked = opcode;
+	mock_serve(session, message, size);
+	mock_answers(hide_directory);
 	if (F(fuse_session_exited)(session))
 		printf("exited\n");
 }
@@ -508,14 +447,11 @@ int main(int argc, char **argv)
 	static char line[sizeof(listing)], hex[sizeof(listing)];
 	struct fuse_operations ops;
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-	int sockets[2];
 	char mountpoint[32];
+	int fd;
 
-	if (argc < 3 || !(library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL)) ||
-	    socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sockets) != 0)
+	if (argc < 3 || (fd = mock_open(argv[1])) < 0)
 		return 2;
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	kernel = sockets[0];
 	ops = chosen(argv[2]);
 	args.argv = argv + 2;
 	args.argc = argc - 2;
@@ -525,7 +461,7 @@ int main(int argc, char **argv)
 	F(fuse_opt_free_args)(&args);
 	if (!fuse)
 		return 2;
-	snprintf(mountpoint, sizeof(mountpoint), "/dev/fd/%d", sockets[1]);
+	snprintf(mountpoint, sizeof(mountpoint), "/dev/fd/%d", fd);
 	if (F(fuse_mount)(fuse, mountpoint) != 0)
 		return 2;
 	while (fgets(line, sizeof(line), stdin)) {
@@ -543,7 +479,8 @@ int main(int argc, char **argv)
 		else if (strncmp(line, "list ", 5) == 0)
 			snprintf(listing, sizeof(listing), "%s", line + 5);
 		else if (sscanf(line, "invalidate %255s", hex) == 1)
-			printf("invalidated %d\n", F(fuse_invalidate_path)(fuse, hex)), answers(0);
+			printf("invalidated %d\n", F(fuse_invalidate_path)(fuse, hex)),
+				asked = 0, mock_answers(hide_directory);
 		else if (strcmp(line, "clean\n") == 0)
 			printf("again in %d\n", F(fuse_clean_cache)(fuse));
 		else if (strcmp(line, "end\n") == 0)
