@@ -459,14 +459,18 @@ impl Session {
         self.await_exits();
     }
 
-    /// An answer by another thread than the callback's begins, or ends: its client may
-    /// unmount as soon as it has it, and the session be destroyed while that thread is
-    /// still at it.
-    pub fn count_answer(&self, begins: bool) {
-        match begins {
-            true => self.answering.fetch_add(1, Ordering::SeqCst),
-            false => self.answering.fetch_sub(1, Ordering::SeqCst),
-        };
+    /// A thread that is not the callback's answers, as long as what it gets lives: its
+    /// client may unmount as soon as it has the answer, and the session be destroyed
+    /// while that thread is still at it.
+    pub fn answer_elsewhere(&self) -> impl Drop + '_ {
+        struct Answering<'a>(&'a AtomicUsize);
+        impl Drop for Answering<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        self.answering.fetch_add(1, Ordering::SeqCst);
+        Answering(&self.answering)
     }
 
     /// Waits until no such thread is left, which is soon; but not for ever for one

@@ -24,7 +24,6 @@ use crate::abi::kernel::OutHeader;
 use crate::abi::public::{Buf, Bufvec};
 use crate::errno::{Errno, Result};
 use crate::session::request::Request;
-use crate::session::Session;
 use crate::sys::kernel_order;
 use std::io::IoSlice;
 use std::os::fd::RawFd;
@@ -43,30 +42,14 @@ pub enum Route {
     Ring,
 }
 
-/// The session stays while a thread that is not the callback's answers.
-struct Answering<'a>(Option<&'a Session>);
-
-impl<'a> Answering<'a> {
-    fn begin(req: &'a Request) -> Self {
-        let session = (!req.in_handler()).then(|| req.session());
-        if let Some(session) = session {
-            session.count_answer(true);
-        }
-        Self(session)
-    }
-}
-
-impl Drop for Answering<'_> {
-    fn drop(&mut self) {
-        if let Some(session) = self.0 {
-            session.count_answer(false);
-        }
-    }
+/// Keeps the session while the answer is given, if need be.
+fn keep_session(req: &Request) -> Option<impl Drop + '_> {
+    (!req.in_handler()).then(|| req.session().answer_elsewhere())
 }
 
 /// Answers with success and the bytes of `parts`, one after the other.
 pub fn answer(req: &Request, parts: &[IoSlice<'_>]) -> Result<()> {
-    let _answering = Answering::begin(req);
+    let _session = keep_session(req);
     kernel_order::before_handing_over();
     let result = match req.route() {
         Route::Ring => return ring::answer(req, parts),
@@ -79,7 +62,7 @@ pub fn answer(req: &Request, parts: &[IoSlice<'_>]) -> Result<()> {
 
 /// Answers with `error` (positive; 0 is success without data).
 pub fn answer_error(req: &Request, error: i32) -> Result<()> {
-    let _answering = Answering::begin(req);
+    let _session = keep_session(req);
     kernel_order::before_handing_over();
     let result = match req.route() {
         Route::Ring => return ring::answer_error(req, error),
@@ -93,7 +76,7 @@ pub fn answer_error(req: &Request, error: i32) -> Result<()> {
 /// Ends a request that gets no answer (FORGET, NOTIFY_REPLY, an INTERRUPT).
 /// A ring entry goes back to the kernel all the same.
 pub fn no_answer(req: &Request) {
-    let _answering = Answering::begin(req);
+    let _session = keep_session(req);
     kernel_order::before_handing_over();
     match req.route() {
         Route::Ring => {
@@ -161,7 +144,7 @@ pub fn answer_room(req: &Request) -> Option<(*mut u8, usize)> {
 /// # Safety
 /// As [`answer_bufvec`].
 unsafe fn answer_spliced(req: &Request, fd: RawFd, bufv: *mut Bufvec, flags: u32) -> Result<()> {
-    let _answering = Answering::begin(req);
+    let _session = keep_session(req);
     // SAFETY: the caller's promise.
     let size = unsafe { crate::buf::remaining(bufv) };
     let len = size + size_of::<OutHeader>();

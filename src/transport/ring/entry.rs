@@ -219,10 +219,10 @@ impl Entry {
     /// Takes a delivered request in: its header. Called by the owner, once per
     /// delivery.
     pub fn receive(&self) -> InHeader {
+        self.touch(self.header.ent.payload_sz as usize);
         // SAFETY: delivered, so this thread owns the entry.
         let this = unsafe { &mut *self.pointer().as_ptr() };
         this.commit_id = this.header.ent.commit_id;
-        self.touch(this.header.ent.payload_sz as usize);
         InHeader::read_from_prefix(&this.header.in_out)
             .map_or_else(|_| InHeader::new_zeroed(), |(header, _)| header)
     }

@@ -242,11 +242,10 @@ impl Keeper {
             if moved || !self.ring.is_drained() {
                 return Ok(());
             }
-            for ring in self.engine.warm_rings() {
-                match ring == self.ring.as_raw_fd() {
-                    true => self.engine.cool(&mut self.ring)?,
-                    false => self.ring.push(&sqe::message(ring, Token::Cool, Token::Ignore))?,
-                }
+            let others = self.engine.warm_rings();
+            self.engine.cool(&mut self.ring)?;
+            for ring in others {
+                self.ring.push(&sqe::message(ring, Token::Cool, Token::Ignore))?;
             }
         }
         self.ring.submit_and_wait()

@@ -37,12 +37,18 @@ impl Memory {
 }
 
 impl Engine {
-    /// The rings that hold entries with memory to give back.
-    pub(super) fn warm_rings(&self) -> BTreeSet<RawFd> {
+    /// The handler threads' rings that hold entries with memory to give back. (An
+    /// entry whose ring is gone still names it: that number may be any file's now.)
+    pub(super) fn warm_rings(&self) -> Vec<RawFd> {
         self.memory.warm.store(false, Ordering::Relaxed);
-        let entries = self.entries.lock();
-        let warm = entries.iter().map(|entry| entry.entry()).filter(|entry| entry.is_warm());
-        warm.map(Entry::holder).filter(|&ring| ring >= 0).collect()
+        let warm: BTreeSet<RawFd> = {
+            let entries = self.entries.lock();
+            let warm = entries.iter().map(|entry| entry.entry()).filter(|entry| entry.is_warm());
+            warm.map(Entry::holder).collect()
+        };
+        let workers = self.workers.lock();
+        let rings = workers.iter().map(|worker| worker.ring_fd.load(Ordering::SeqCst));
+        rings.filter(|ring| *ring >= 0 && warm.contains(ring)).collect()
     }
 
     /// Gives the memory back of what is available on `ring`, the calling thread's,
