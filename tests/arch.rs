@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use support::machine::rings_stay_on;
-use support::process::{mounted, ring_counts};
+use support::process::{mounted, ring_counts, run};
 use support::{client, eventually, skip, stock, Server, Transport};
 use tempfile::TempDir;
 
@@ -26,14 +26,6 @@ fn root() -> &'static Path {
 
 fn kept(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
-}
-
-fn run(command: &mut Command) -> String {
-    let output = command.env("LC_ALL", "C").output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{text}{errors}", output.status);
-    text
 }
 
 /// Why there is no Rust standard library for `target` here, if there is none.

@@ -23,6 +23,7 @@ use std::{panic, thread};
 
 use note::{transports, use_it, PROGRAMS};
 use support::machine::checked;
+use support::process::run;
 use support::{skip, stock, Transport};
 
 /// The versions at which something changes in the API.
@@ -38,14 +39,6 @@ fn scratch(test: &str) -> PathBuf {
     let _ = fs::remove_dir_all(&directory);
     fs::create_dir_all(&directory).expect("mkdir");
     directory
-}
-
-fn run(command: &mut Command) -> String {
-    let output = command.env("LC_ALL", "C").output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{text}{errors}", output.status);
-    text
 }
 
 /// Runs all of `jobs`, two at a time at least, and fails if any does.

@@ -25,6 +25,7 @@ use dump::Lines;
 use ringfuse::abi::high::ConfigV311;
 use ringfuse::abi::public::{Buf, Layout};
 use support::machine::checked;
+use support::process::run;
 use support::{skip, stock};
 
 /// The versions at which something changes in the API.
@@ -38,14 +39,6 @@ fn scratch(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("releases").join(name);
     fs::create_dir_all(&directory).expect("mkdir");
     directory
-}
-
-fn run(command: &mut Command) -> String {
-    let output = command.env("LC_ALL", "C").output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{text}{errors}", output.status);
-    text
 }
 
 /// A release that programs can be compiled and linked with.

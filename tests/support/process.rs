@@ -67,6 +67,15 @@ pub fn none_starts() -> impl Drop {
     STARTING.read()
 }
 
+/// What a command prints, which must succeed.
+pub fn run(command: &mut Command) -> String {
+    let output = command.env("LC_ALL", "C").output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{text}{errors}", output.status);
+    text
+}
+
 /// A number of /proc/PID/status, such as RssAnon in KiB.
 pub fn status(pid: u32, name: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("/proc/PID/status");
