@@ -136,6 +136,18 @@ unmount_background() {
     check_stats "${1:-10}"
     pid=
 }
+# several COMMAND...: four clients at once, each with its number, from 1 on, as the
+# last argument.
+several() {
+    local number client clients=()
+    for number in 1 2 3 4; do
+        "$@" "$number" &
+        clients+=($!)
+    done
+    for client in "${clients[@]}"; do
+        wait "$client" || fail "a client of several failed"
+    done
+}
 stat_of() { awk -v name="$1" '$1 == name { print $2 }' stats; }
 check_stats() {
     local served
