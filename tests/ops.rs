@@ -179,8 +179,10 @@ each_transport! {
 
     fn forgets_in_batches_at_once(on) {
         let fs = Server::new("trace_ll").option("forget_multi").mount(on);
-        let batches = forget_many(&fs);
-        assert!(batches.iter().any(|line| line.dec("count") > 1), "{batches:?}");
+        // A process that another test is starting may have the descriptors for longer
+        // than the filesystem stands still: then they come one by one.
+        let batches = || forget_many(&fs).into_iter().map(|line| line.dec("count"));
+        assert!((0..20).any(|_| batches().any(|count| count > 1)), "never more than one");
     }
 
     fn setattr(on) {
