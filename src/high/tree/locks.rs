@@ -299,13 +299,13 @@ impl Nodes {
 
     /// Puts the name of a node that stays where it is before `text`; the directory
     /// above it.
-    #[inline]
+    #[inline(always)]
     fn pass(&self, slot: Slot, text: &mut Text) -> Result<Slot, Stop> {
         let node = self.slab.node(slot);
         if !node.is(NAMED) {
             return Err(Stop::Failed(NodeError::NoName));
         }
-        self.slab.prepend_name(slot, text);
+        self.slab.prepend_name(slot, node, text);
         Ok(node.parent.load(Relaxed))
     }
 }

@@ -230,10 +230,10 @@ impl Slab {
         }
     }
 
-    /// Puts the name before `text`; locks as for [`Slab::name`].
+    /// Puts the name of `node`, the one in `slot`, before `text`; locks as for
+    /// [`Slab::name`].
     #[inline]
-    pub fn prepend_name(&self, slot: Slot, text: &mut Text) {
-        let node = self.node(slot);
+    pub fn prepend_name(&self, slot: Slot, node: &Node, text: &mut Text) {
         match node.name_len.load(Relaxed) {
             LONG => self.with_aside(slot, |aside| text.prepend(&aside.long_name)),
             len => node.name.write(text.prepend_room(len.into())),
