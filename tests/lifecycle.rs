@@ -139,6 +139,41 @@ each_transport! {
         }
     }
 
+    /// The kernel ends what it waits for on a descriptor that is closed.
+    fn parked_requests_outlive_their_workers(on) {
+        let options = "clone_fd,max_idle_threads=1";
+        let fs = Server::new("engine_ll").option(options).mount(on);
+        let clients: Vec<_> = (1..=20)
+            .map(|i| {
+                let client = reader(&fs, "park");
+                fs.until("parked", i);
+                client
+            })
+            .collect();
+        client::eventually("idle threads to end", || {
+            process::threads(fs.pid) <= 6 + cpus().len()
+        });
+        fs.command("release");
+        for client in clients {
+            assert_eq!(client.join().unwrap().unwrap(), "park@0");
+        }
+    }
+
+    /// The descriptors' numbers are those of other files then.
+    fn an_answer_after_the_unmount(on) {
+        for arg in ["-s", "-ofsname=x", "-oclone_fd"] {
+            let fs = Server::new("lifecycle_ll").arg(arg).mount(on);
+            let client = reader(&fs, "late");
+            fs.until("late", 1);
+            fs.signal(Signal::TERM);
+            let said = fs.event("late ");
+            let refused = if on == Transport::Dev { -libc::EBADF } else { 0 };
+            assert_eq!(said, format!("late {refused} 0"), "{arg}");
+            client.join().unwrap().expect_err("it came too late");
+            assert!(fs.ended().status.success());
+        }
+    }
+
     fn abort_with_requests_in_every_state(on) {
         if !machine::is_root() {
             return skip("only root may unmount by force");

@@ -10,6 +10,7 @@
 //! Everything here may be called from any thread. [`Session::exit`] may also be
 //! called from a signal handler.
 
+mod clones;
 pub mod cuse;
 pub mod decode;
 pub mod dispatch;
@@ -122,6 +123,8 @@ pub struct Session {
     pub interrupts: Interrupts,
     /// NOTIFY_RETRIEVEs that wait for their data.
     retrievals: notify::Retrievals,
+    /// Workers' descriptors.
+    clones: clones::Clones,
     engine: Mutex<Option<Arc<Engine>>>,
     /// Engines whose rings have ended.
     retired: Mutex<Vec<Arc<Engine>>>,
@@ -193,6 +196,7 @@ impl Session {
             slots: Slots::new(page.clone()),
             interrupts: Interrupts::default(),
             retrievals: Default::default(),
+            clones: Default::default(),
             engine: Mutex::new(None),
             retired: Mutex::default(),
             serving: AtomicU32::new(0),
@@ -244,6 +248,12 @@ impl Session {
     /// is none.
     pub fn fd(&self) -> RawFd {
         self.fd.load(Ordering::Acquire)
+    }
+
+    /// Whether there is a descriptor to answer on. An answer that is given
+    /// [elsewhere](Self::answer_elsewhere) and sees one has it until its end.
+    pub fn is_connected(&self) -> bool {
+        self.fd.load(Ordering::SeqCst) >= 0
     }
 
     /// The program's I/O functions, if it set any.
@@ -333,11 +343,12 @@ impl Session {
         let Some(Mounted { fd, mount }) = self.mounted.lock().take() else {
             return;
         };
-        self.fd.store(-1, Ordering::Release);
+        self.fd.store(-1, Ordering::SeqCst);
         self.connection.store(0, Ordering::Relaxed);
         self.page.end();
-        // They write to the descriptor, whose number may soon be another file's.
+        // They write to descriptors whose numbers may soon be other files'.
         self.await_answers();
+        self.clones.close();
         match mount {
             Some(mount) => mount.unmount(fd),
             None => drop(fd),
@@ -444,6 +455,7 @@ impl Session {
         self.free_descriptor_of_watchdog();
         self.stop_engine();
         self.retired.lock().clear();
+        self.clones.close();
         self.initialized.store(false, Ordering::Release);
         self.call_destroy();
         if let Some(mounted) = self.mounted.lock().take() {

@@ -9,6 +9,7 @@
 //! A further worker is started when a request is taken and no other worker
 //! waits for one, up to the configured number.
 
+use super::clones::ClonedFd;
 use super::page::Page;
 use super::{LoopShape, Session};
 use crate::abi::kernel::Opcode;
@@ -20,7 +21,7 @@ use crate::sys::thread::{gettid, spawn, SignalMask, Thread};
 use crate::sys::wake;
 use crate::transport::dev::{self, Received};
 use parking_lot::Mutex;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::Arc;
 
@@ -238,11 +239,9 @@ impl Pool {
 
     fn own_fd(&self) -> Option<ClonedFd> {
         let session = &self.session;
-        let cloned = match session.custom_io() {
-            Some(_) => ClonedFd::from_program(session),
-            None => fd::clone_fuse(session.fd(), &crate::mount::device_path()).map(ClonedFd::Ours),
-        };
-        cloned
+        session
+            .clones
+            .take(session)
             .inspect_err(|errno| {
                 crate::log_error!("fuse: cannot clone the device descriptor (clone_fd): {errno}; continuing without");
             })
@@ -251,20 +250,23 @@ impl Pool {
 
     fn work(pool: &Arc<Self>, reader: &Reader, own_fd: Option<ClonedFd>) {
         reader.tid.store(gettid(), Ordering::SeqCst);
-        if let Err(errno) = wake::allow_wakeups().and_then(|()| pool.serve(pool, reader, own_fd)) {
-            pool.session.fail(errno);
+        let session = &pool.session;
+        let fd = own_fd.as_ref().map(AsRawFd::as_raw_fd);
+        if let Err(errno) = wake::allow_wakeups().and_then(|()| pool.serve(pool, reader, fd)) {
+            session.fail(errno);
         }
+        own_fd.into_iter().for_each(|fd| session.clones.put_back(fd));
         reader.reading.store(false, Ordering::SeqCst);
         reader.tid.store(0, Ordering::SeqCst);
         reader.done.store(true, Ordering::SeqCst);
     }
 
-    fn serve(&self, this: &Arc<Self>, reader: &Reader, own_fd: Option<ClonedFd>) -> Result<()> {
+    fn serve(&self, this: &Arc<Self>, reader: &Reader, own_fd: Option<RawFd>) -> Result<()> {
         let session = &*self.session;
         let mut buffer = Buffer::new(session.buffer_size())?;
         let mut slot = session.slots.take();
         let result = loop {
-            let fd = own_fd.as_ref().map_or_else(|| session.fd(), AsRawFd::as_raw_fd);
+            let fd = own_fd.unwrap_or_else(|| session.fd());
             reader.reading.store(true, Ordering::SeqCst);
             if session.exited() {
                 break Ok(());
@@ -351,44 +353,6 @@ impl Pool {
                     Err(still_there) => thread = still_there,
                 }
             }
-        }
-    }
-}
-
-/// A worker's descriptor.
-enum ClonedFd {
-    Ours(OwnedFd),
-    Programs(RawFd),
-}
-
-impl ClonedFd {
-    #[allow(unsafe_code)]
-    fn from_program(session: &Session) -> Result<Self> {
-        let clone = session.custom_io().and_then(|io| io.clone_fd).ok_or(Errno(libc::ENOTSUP))?;
-        // SAFETY: the program's own function.
-        let fd = unsafe { clone(session.fd()) };
-        match fd {
-            0.. => Ok(Self::Programs(fd)),
-            // The convention of system calls, or of the kernel.
-            -1 => Err(Errno::last()),
-            _ => Err(Errno(-fd)),
-        }
-    }
-}
-
-impl AsRawFd for ClonedFd {
-    fn as_raw_fd(&self) -> RawFd {
-        match self {
-            Self::Ours(fd) => fd.as_raw_fd(),
-            Self::Programs(fd) => *fd,
-        }
-    }
-}
-
-impl Drop for ClonedFd {
-    fn drop(&mut self) {
-        if let Self::Programs(fd) = self {
-            fd::close(*fd);
         }
     }
 }

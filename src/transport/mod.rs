@@ -150,6 +150,9 @@ unsafe fn answer_spliced(req: &Request, fd: RawFd, bufv: *mut Bufvec, flags: u32
     let len = size + size_of::<OutHeader>();
     let header = OutHeader { len: len as u32, error: 0, unique: req.unique() };
     let session = req.session();
+    if !session.is_connected() {
+        return answer_error(req, libc::EIO);
+    }
     // SAFETY: the caller's promise.
     match unsafe { splice::send(session, fd, header.as_bytes(), bufv, size, flags) } {
         splice::Outcome::Read(Ok(data)) => answer(req, &[IoSlice::new(&data)]),
@@ -190,6 +193,8 @@ fn send_message(req: &Request, header: &OutHeader, parts: &[IoSlice<'_>]) -> Res
         &many[..]
     };
     let result = match req.route() {
+        // Unmounted: the number may be another file's.
+        Route::Custom(_) | Route::Dev(_) if !session.is_connected() => Err(Errno(libc::EBADF)),
         Route::Custom(fd) => custom::writev(session, fd, iov),
         Route::Dev(fd) => dev::writev(fd, iov),
         _ => Err(Errno(libc::EINVAL)),

@@ -1,6 +1,9 @@
 /*
  * lifecycle_ll: mounts and session loops, several times in one process. The
- * root directory has one file, "file", whose contents is "contents\n".
+ * root directory has two files: "file", whose contents is "contents\n", and
+ * "late", a read of which is answered when the session has been unmounted, into
+ * whatever has the descriptors' numbers by then; it says "late ANSWER BYTES", what
+ * the reply function returned and how many bytes those files have.
  *
  *     -o loops=N    runs the loop N times over one mount; after each but the
  *                   last it says "loop RESULT exited EXITED" and waits for the
@@ -18,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static const char contents[] = "contents\n";
 
@@ -35,6 +39,7 @@ static const struct fuse_opt lifecycle_opts[] = {
 };
 
 static sem_t go;
+static _Atomic fuse_req_t late;
 
 static void attributes(fuse_ino_t ino, struct stat *attr)
 {
@@ -53,10 +58,10 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct fuse_entry_param e = { .ino = 2 };
+	struct fuse_entry_param e = { .ino = strcmp(name, "late") == 0 ? 3 : 2 };
 
 	(void)parent;
-	if (strcmp(name, "file") != 0) {
+	if (e.ino == 2 && strcmp(name, "file") != 0) {
 		fuse_reply_err(req, ENOENT);
 		return;
 	}
@@ -79,8 +84,11 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 {
 	size_t length = sizeof(contents) - 1;
 
-	(void)ino;
 	(void)fi;
+	if (ino == 3) {
+		late = req;
+		return;
+	}
 	if (off > (off_t)length)
 		off = length;
 	fuse_reply_buf(req, contents + off,
@@ -96,6 +104,8 @@ static long command(struct fuse_session *se, int argc, char **argv)
 {
 	(void)se;
 	(void)argc;
+	if (strcmp(argv[0], "late") == 0)
+		return late != NULL;
 	if (strcmp(argv[0], "go") != 0)
 		return -ENOSYS;
 	sem_post(&go);
@@ -141,6 +151,23 @@ static long resident_kbytes(void)
 	return resident * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
+static void answer_late(void)
+{
+	int files[32], res;
+	off_t bytes = 0;
+
+	if (!late)
+		return;
+	for (int i = 0; i < 32; i++)
+		files[i] = memfd_create("late", MFD_CLOEXEC);
+	res = fuse_reply_buf(late, contents, sizeof(contents) - 1);
+	for (int i = 0; i < 32; i++) {
+		bytes += lseek(files[i], 0, SEEK_END);
+		close(files[i]);
+	}
+	say("late %d %lld", res, (long long)bytes);
+}
+
 /* One session from beginning to end; returns what its last loop returned. */
 static int session(struct fuse_args *args)
 {
@@ -166,6 +193,7 @@ static int session(struct fuse_args *args)
 	}
 	serve_release();
 	fuse_session_unmount(se);
+	answer_late();
 	fuse_remove_signal_handlers(se);
 	fuse_session_destroy(se);
 	return res;

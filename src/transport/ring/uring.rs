@@ -37,6 +37,7 @@ impl Ring {
             .dontfork()
             .setup_single_issuer()
             .setup_defer_taskrun()
+            .setup_taskrun_flag()
             .setup_submit_all()
             .setup_no_sqarray()
             .setup_cqsize(completions.max(2 * SUBMISSIONS).next_power_of_two())
@@ -63,7 +64,8 @@ impl Ring {
         unsafe { uring.submission().push(sqe).is_ok() }
     }
 
-    /// Hands what was queued to the kernel.
+    /// Hands what was queued to the kernel. What it has to do in this thread is done
+    /// then, too.
     pub fn submit(&self) -> Result<()> {
         loop {
             match self.uring.submit().map_err(Errno::from) {
@@ -90,6 +92,12 @@ impl Ring {
             Ok(_) | Err(Errno(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY)) => Ok(()),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// Whether the next thing has happened, and nothing is queued for the kernel: so
+    /// that there is no need to enter it.
+    pub fn is_ahead(&mut self) -> bool {
+        self.uring.submission().is_empty() && !self.uring.completion().is_empty()
     }
 
     /// Whether nothing that has happened is left to be seen.

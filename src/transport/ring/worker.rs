@@ -299,7 +299,10 @@ impl<'a> Handler<'a> {
                     Served::Stopped => return Ok(()),
                 }
             }
-            self.ring.submit_and_wait()?;
+            // A commit brings the next request along if one was waiting.
+            if !self.ring.is_ahead() {
+                self.ring.submit_and_wait()?;
+            }
             while let Some(completion) = self.ring.next() {
                 match completion.token {
                     Token::Entry(entry) => {
