@@ -180,10 +180,10 @@ void ringfuse_set_layout(int layout);
  */
 static bool replaces_newer(void)
 {
+	static const char file[] = "libfuse3.so.";
 	const char *directory_end, *name;
 	char path[PATH_MAX];
-	unsigned int minor, patch = 0;
-	bool newer = false;
+	bool newer;
 	char *stock;
 	Dl_info self;
 
@@ -198,8 +198,11 @@ static bool replaces_newer(void)
 	if (!stock)
 		return false;
 	name = strrchr(stock, '/') + 1;
-	if (sscanf(name, "libfuse3.so.3.%u.%u", &minor, &patch) >= 1)
-		newer = (minor == 14 && patch >= 1) || minor == 15 || minor == 16;
+	/* No sscanf, which new headers call by a name that older systems have not. */
+	newer = strncmp(name, file, sizeof(file) - 1) == 0;
+	name += newer ? sizeof(file) - 1 : 0;
+	newer = newer && (strncmp(name, "3.15.", 5) == 0 || strncmp(name, "3.16.", 5) == 0 ||
+			  (strncmp(name, "3.14.", 5) == 0 && strcmp(name, "3.14.0") != 0));
 	free(stock);
 	return newer;
 }

@@ -202,6 +202,22 @@ fn libraries_depend_on_nothing_but_libc() {
     }
 }
 
+/// What is built on a newer system serves programs of Debian 12, too.
+#[test]
+fn libraries_need_no_newer_libc_than_that_of_debian_12() {
+    for soname in [3, 4] {
+        let symbols = readelf(&["--dyn-syms", "--wide"], &library(soname));
+        for name in symbols.split_whitespace().filter(|word| word.contains("@GLIBC_2.")) {
+            let version = name.split("@GLIBC_2.").nth(1).and_then(|minor| {
+                let digits = minor.split(|c: char| !c.is_ascii_digit()).next();
+                digits?.parse::<u32>().ok()
+            });
+            assert!(version.is_some_and(|minor| minor <= 36), "libfuse3.so.{soname}: {name}");
+        }
+        assert!(symbols.contains("@GLIBC_2."), "{symbols}");
+    }
+}
+
 fn compile(name: &str, arguments: &[&str]) -> PathBuf {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     run(Command::new("cc").args(arguments).arg("-o").arg(&program).current_dir(root()));
