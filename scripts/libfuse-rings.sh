@@ -40,5 +40,7 @@ CFLAGS=$(dpkg-buildflags --get CFLAGS) LDFLAGS=$(dpkg-buildflags --get LDFLAGS) 
     die "libfuse with rings cannot be configured: $(grep ERROR "$work/log" | tail -n 1)"
 { ninja -C "$work/build" && ninja -C "$work/build" install; } >"$work/log" 2>&1 ||
     die "libfuse with rings does not compile here: $(grep -m 1 -E 'error|FAILED' "$work/log")"
-touch "$cache/complete"
+# What the bench says about it.
+say "the source package fuse3 $(basename ./*.dsc .dsc | sed 's/^fuse3_//') of Debian, with liburing $(pkg-config --modversion liburing), by $(cc --version | head -n 1)" \
+    >"$cache/complete"
 say "$cache"
