@@ -130,12 +130,12 @@ impl Report {
         text
     }
 
-    /// For the terminal.
+    /// For the terminal, where the facts have been printed before.
     pub fn text(&self) -> String {
-        let mut text = self.facts.join("\n");
+        let mut text = String::new();
         let _ = write!(
             text,
-            "\n\nThroughput: of the first column, and of the others relative to it (above 1: faster)\n\n{}\
+            "\nThroughput: of the first column, and of the others relative to it (above 1: faster)\n\n{}\
              \n{}\n\nCPU time of the server per call, or per MiB\n\n{}",
             padded(&self.rates()),
             self.summary(),

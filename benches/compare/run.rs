@@ -103,7 +103,7 @@ pub fn run(settings: &Settings) -> Result<()> {
         floor: Some(estimate(&floors)),
         memory: memory.collect(),
     };
-    println!("\n{}", report.text());
+    println!("{}", report.text());
     if settings.write_docs {
         report.write_docs()?;
         println!("\nwritten to docs/performance.md and docs/performance.svg");
