@@ -28,7 +28,7 @@ if RINGFUSE_BENCH_BUILT=$("$top/scripts/libfuse-rings.sh" 2>"$log"); then
     export RINGFUSE_BENCH_BUILT
 else
     unset RINGFUSE_BENCH_BUILT
-    RINGFUSE_BENCH_NOT_BUILT=$(tail -n 1 "$log")
+    RINGFUSE_BENCH_NOT_BUILT=$(tail -n 1 "$log" | sed 's/^ringfuse: //')
     export RINGFUSE_BENCH_NOT_BUILT
 fi
 "$top/scripts/cargo.sh" bench --bench compare -- "$@"

@@ -60,40 +60,63 @@ pub fn verdicts(
     for ours in [OursOnDev, OursOnRings] {
         verdicts.extend(not_worse(cell, ours, title));
     }
-    verdicts.extend(cell.targets.iter().filter_map(|target| judge(*target, cell, all, floor)));
+    for target in cell.targets {
+        match target {
+            Target::SameThreads => verdicts.extend(same_threads(cell)),
+            other => verdicts.extend(judge(*other, cell, all, floor)),
+        }
+    }
     verdicts
 }
 
+/// `what` is what the ratio is one of.
+fn at_least(ratio: Estimate, least: f64, what: &str) -> Verdict {
+    verdict(ratio.median >= least, format!("{what} {:.2} ({least} expected)", ratio.median))
+}
+
+/// Both of ours.
+fn same_threads(cell: &Cell) -> Vec<Verdict> {
+    let one = |ours| {
+        let ratio = cell.ratio(cell.column(ours)?, cell.column(Stock)?)?;
+        Some(at_least(ratio, 0.95, &format!("{} : stock", short(ours))))
+    };
+    [OursOnDev, OursOnRings].into_iter().filter_map(one).collect()
+}
+
+fn short(ours: Library) -> &'static str {
+    if ours.on_rings() {
+        "rings"
+    } else {
+        "/dev/fuse"
+    }
+}
+
 fn not_worse(cell: &Cell, ours: Library, title: &dyn Fn(Library) -> String) -> Option<Verdict> {
-    let name = if ours.on_rings() { "rings" } else { "/dev/fuse" };
+    let name = short(ours);
     let column = cell.any_column(ours)?;
     if let Some(failure) = cell.failure(column) {
         return Some(verdict(false, format!("{name} {failure}")));
     }
     let best = cell.best(|other| !other.is_ours() && (ours.on_rings() || !other.on_rings()))?;
     let ratio = cell.ratio(column, best)?;
-    let text = format!("{name} {} of {}", interval(&ratio), title(cell.library(best)));
+    let text = format!("{name} : {} {}", title(cell.library(best)), interval(&ratio));
     Some(verdict(ratio.high >= WORSE, text))
 }
 
 fn judge(target: Target, cell: &Cell, all: &[Cell], floor: Option<f64>) -> Option<Verdict> {
     // What a filesystem gets that does not choose.
     let ours = cell.column(OursOnRings).or_else(|| cell.column(OursOnDev));
-    let at_least = |ratio: Estimate, least: f64, of: &str| {
-        verdict(ratio.median >= least, format!("{:.2} of {of} ({least} expected)", ratio.median))
-    };
     match target {
         Target::Latency if cell.clients == 1 => {
             let ratio = cell.ratio(cell.column(OursOnRings)?, cell.column(BuiltOnRings)?)?;
-            Some(at_least(ratio, 1.1, "stock's rings"))
+            Some(at_least(ratio, 1.1, "rings : stock's rings"))
         }
         Target::DevReads => {
             let ratio = cell.ratio(cell.column(OursOnDev)?, cell.column(Stock)?)?;
-            Some(at_least(ratio, 1.5, "stock's /dev/fuse"))
+            Some(at_least(ratio, 1.5, "/dev/fuse : stock's"))
         }
-        Target::Sixfold => Some(at_least(cell.ratio(ours?, cell.column(Stock)?)?, 6.0, "stock")),
-        Target::SameThreads => {
-            Some(at_least(cell.ratio(ours?, cell.column(Stock)?)?, 0.95, "stock"))
+        Target::Sixfold => {
+            Some(at_least(cell.ratio(ours?, cell.column(Stock)?)?, 6.0, "ours : stock"))
         }
         Target::QuickTail => {
             let idle = all.iter().find(|other| other.name == IDLE)?.rate(ours?)?;
@@ -105,7 +128,7 @@ fn judge(target: Target, cell: &Cell, all: &[Cell], floor: Option<f64>) -> Optio
             let times = 1.0 / cell.rate(cell.column(OursOnRings)?)?.median / floor?;
             Some(verdict(times <= 1.7, format!("{times:.2} times the floor (1.7 expected)")))
         }
-        Target::Latency | Target::Floor => None,
+        Target::Latency | Target::Floor | Target::SameThreads => None,
     }
 }
 
