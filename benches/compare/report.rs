@@ -119,11 +119,14 @@ impl Report {
 
     /// How many rows are as expected.
     fn summary(&self) -> String {
-        let held = self
+        let judged: Vec<Vec<Verdict>> = self
             .cells
             .iter()
-            .filter(|cell| self.verdicts(cell).iter().all(|verdict| verdict.holds));
-        let mut text = format!("{} of {} rows are as expected.", held.count(), self.cells.len());
+            .map(|cell| self.verdicts(cell))
+            .filter(|verdicts| !verdicts.is_empty())
+            .collect();
+        let held = judged.iter().filter(|verdicts| verdicts.iter().all(|verdict| verdict.holds));
+        let mut text = format!("{} of {} rows are as expected.", held.count(), judged.len());
         if let Some(floor) = self.floor {
             let _ = write!(text, " The floor of a 4 KiB read: {}.", time(floor.median));
         }
