@@ -49,7 +49,7 @@ test-programs: ## runs unmodified programs of Debian 12, 13 and 14 on the librar
 	@scripts/build.sh
 	@tests/programs/run
 
-bench: ## compares the speed with the libfuse3 this system has
+bench: ## compares the speed with libfuse3; BENCH_QUICK=1 for a rough look (docs/performance.md)
 	@scripts/deps.sh bench
 	@scripts/build.sh
 	@scripts/bench.sh

@@ -165,7 +165,11 @@ deb)
 bench)
     need fuse3 has fusermount3
     need libfuse3-dev test -e /usr/include/fuse3/fuse_lowlevel.h
-    need fio has fio
+    need tar has tar
+    # For libfuse with rings (scripts/libfuse-rings.sh).
+    need dpkg-dev has dpkg-source
+    need liburing-dev c_header liburing.h
+    need libnuma-dev c_header numa.h
     ;;
 *) die "usage: deps.sh build|demo|test|programs|bench|deb|docs" ;;
 esac

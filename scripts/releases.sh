@@ -6,9 +6,8 @@
 # usage: releases.sh
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/apt.sh"
 releases=$build/releases
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-mirror=http://deb.debian.org/debian
 
 # The library's package in each suite; 3.14, 3.17 and 3.18 when this was written.
 suites=(bookworm:libfuse3-3 trixie:libfuse3-4 forky:libfuse3-4)
@@ -22,40 +21,9 @@ for suite in "${suites[@]}"; do
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 
-for program in apt-get dpkg-deb; do
-    command -v "$program" >/dev/null || die "Debian's packages are fetched with $program, which is not here"
-done
-[ -e "$keyring" ] || die "no $keyring to check Debian's packages with (apt-get install debian-archive-keyring)"
-
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-chmod 755 "$work" # apt drops root
-mkdir -p "$work"/{lists,archives}/partial "$work/packages"
-chmod 777 "$work/packages"
-architecture=$(dpkg --print-architecture)
-for suite in "${missing[@]}"; do
-    # A mirror that lags behind is good enough.
-    say "deb [arch=$architecture signed-by=$keyring check-valid-until=no] $mirror ${suite%:*} main"
-done >"$work/sources.list"
-cat >"$work/apt.conf" <<END
-Dir::State "$work";
-Dir::State::lists "$work/lists";
-Dir::State::status "/dev/null";
-Dir::Cache "$work";
-Dir::Cache::archives "$work/archives";
-Dir::Etc::SourceList "$work/sources.list";
-Dir::Etc::SourceParts "/dev/null";
-Dir::Etc::PreferencesParts "/dev/null";
-APT::Architectures { "$architecture"; };
-Acquire::Languages "none";
-Acquire::Retries "1";
-Acquire::http::Timeout "20";
-END
-export APT_CONFIG=$work/apt.conf
-# apt-get succeeds without the lists that it could not get.
-if ! timeout 300 apt-get -qq update -o APT::Update::Error-Mode=any >"$work/log" 2>&1; then
-    die "Debian's package lists cannot be fetched from $mirror: $(tail -n 1 "$work/log")"
-fi
+private_apt "$work" deb "${missing[@]%:*}"
 cd "$work/packages"
 for suite in "${missing[@]}"; do
     codename=${suite%:*} library=${suite#*:} root=$releases/${suite%:*}

@@ -1,6 +1,7 @@
 //! An example (`passthrough_ll`, `passthrough`), built once against the stock
 //! libfuse3 of the system and started on it or on ours: which library it loads
-//! is the library path's word.
+//! is the library path's word. The bench also builds it against a libfuse with
+//! rings, if there is one ([`Programs::add_rings`]).
 //!
 //! The differential test and the bench share this file. A [`Server`] owns its
 //! process, its mount and its files; dropping it ends all three, in whatever
@@ -38,18 +39,42 @@ fn explain<T>(result: io::Result<T>, what: impl fmt::Display) -> Result<T> {
 pub enum Library {
     /// The distribution's libfuse3, always on /dev/fuse.
     Stock,
+    /// A libfuse3 that was built with rings, without using them.
+    #[allow(dead_code)] // the bench's
+    BuiltOnDev,
+    #[allow(dead_code)]
+    BuiltOnRings,
     OursOnDev,
     OursOnRings,
+}
+
+impl Library {
+    pub fn is_ours(self) -> bool {
+        matches!(self, Library::OursOnDev | Library::OursOnRings)
+    }
+
+    pub fn on_rings(self) -> bool {
+        matches!(self, Library::BuiltOnRings | Library::OursOnRings)
+    }
 }
 
 impl fmt::Display for Library {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Library::Stock => "stock",
+            Library::BuiltOnDev => "stock with rings, /dev/fuse",
+            Library::BuiltOnRings => "stock with rings, rings",
             Library::OursOnDev => "ours, /dev/fuse",
             Library::OursOnRings => "ours, rings",
         })
     }
+}
+
+/// A libfuse3 with rings, and the binary that was compiled against it.
+struct Built {
+    binary: PathBuf,
+    libraries: PathBuf,
+    version: String,
 }
 
 /// The binary and the libraries it can be run on.
@@ -57,6 +82,7 @@ pub struct Programs {
     example: &'static str,
     binary: PathBuf,
     ours: PathBuf,
+    built: Option<Built>,
     /// The stock libfuse3 that the binary was compiled against: (3, minor).
     pub release: (u32, u32),
 }
@@ -66,50 +92,63 @@ impl Programs {
     /// against the installed stock libfuse3 into `directory`, and finds our
     /// library in `build/`, or where RINGFUSE_TEST_LIBDIR says.
     pub fn build(example: &'static str, directory: &Path) -> Result<Self> {
+        Self::build_from(example, &format!("examples-c/{example}.c"), directory)
+    }
+
+    /// As `build`, from another source of this project.
+    pub fn build_from(example: &'static str, source: &str, directory: &Path) -> Result<Self> {
         let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let source = project.join(format!("examples-c/{example}.c"));
         let binary = directory.join(format!("{example}-stock"));
-        let install = "the comparison needs the stock libfuse3 to compile and run against: \
-                       install libfuse3-dev, fuse3 and pkg-config (scripts/deps.sh does)";
-        let ask = |what: &[&str]| {
-            let output = Command::new("pkg-config")
-                .args(what)
-                .arg("fuse3")
-                .env_remove("PKG_CONFIG_PATH")
-                .output();
-            match output {
-                Ok(output) if output.status.success() => {
-                    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-                }
-                _ => Err(install.to_string()),
-            }
-        };
-        let flags = ask(&["--cflags", "--libs"])?;
-        let version = ask(&["--modversion"])?;
+        compile(&project.join(source), &binary, None)?;
+        let version = pkg_config(&["--modversion"], None)?;
         let mut numbers = version.trim().split('.').map_while(|number| number.parse().ok());
         let release = numbers.next().zip(numbers.next());
         let release =
             release.ok_or_else(|| format!("pkg-config calls the version of fuse3 {version:?}"))?;
-        let mut compiler = Command::new("cc");
-        compiler.args(["-O2", "-o"]).arg(&binary).arg(&source).args(flags.split_whitespace());
-        compiler.args(checker_link_args());
-        let output = explain(compiler.output(), "cannot run cc")?;
-        if !output.status.success() {
-            let errors = String::from_utf8_lossy(&output.stderr);
-            return Err(format!("cannot compile {} against stock: {errors}", source.display()));
-        }
         let ours = std::env::var_os("RINGFUSE_TEST_LIBDIR")
             .map_or_else(|| project.join("build"), PathBuf::from);
-        Ok(Self { example, binary, ours, release })
+        Ok(Self { example, binary, ours, built: None, release })
+    }
+
+    /// Adds the libfuse3 with rings that is installed in `prefix`. Its soname may
+    /// be another than that of the system's, so the same `source` is compiled
+    /// once more, against its headers.
+    #[allow(dead_code)] // the bench's
+    pub fn add_rings(&mut self, source: &str, prefix: &Path, directory: &Path) -> Result<()> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
+        let binary = directory.join(format!("{}-rings", self.example));
+        compile(&source, &binary, Some(prefix))?;
+        let version = pkg_config(&["--modversion"], Some(prefix))?;
+        self.built = Some(Built { binary, libraries: prefix.join("lib"), version });
+        Ok(())
+    }
+
+    /// The release of a library that is not ours, such as 3.14.
+    #[allow(dead_code)]
+    pub fn stock_release(&self, library: Library) -> String {
+        match (&self.built, library) {
+            (Some(built), Library::BuiltOnDev | Library::BuiltOnRings) => {
+                built.version.split('.').take(2).map(str::trim).collect::<Vec<_>>().join(".")
+            }
+            _ => format!("{}.{}", self.release.0, self.release.1),
+        }
     }
 
     fn command(&self, library: Library) -> Command {
-        let mut command = Command::new(&self.binary);
+        let built = || self.built.as_ref().expect("a libfuse with rings was added");
+        let binary = match library {
+            Library::BuiltOnDev | Library::BuiltOnRings => &built().binary,
+            _ => &self.binary,
+        };
+        let mut command = Command::new(binary);
         for name in ["LD_LIBRARY_PATH", "FUSE_URING_ENABLE", "FUSE_URING_QUEUE_DEPTH"] {
             command.env_remove(name);
         }
         match library {
             Library::Stock => {}
+            Library::BuiltOnDev | Library::BuiltOnRings => {
+                command.env("LD_LIBRARY_PATH", &built().libraries);
+            }
             Library::OursOnDev => {
                 command.env("LD_LIBRARY_PATH", &self.ours).env("RINGFUSE_TRANSPORT", "dev");
             }
@@ -155,9 +194,12 @@ impl Programs {
         if !options.is_empty() {
             settings = format!("{settings},{options}");
         }
-        let _stays_on = match library {
-            Library::OursOnRings => rings().map(|()| rings_stay_on())?,
-            _ => None,
+        if library == Library::BuiltOnRings {
+            settings += ",io_uring";
+        }
+        let _stays_on = match library.on_rings() {
+            true => rings().map(|()| rings_stay_on())?,
+            false => None,
         };
         let child = self
             .command(library)
@@ -253,11 +295,11 @@ impl Server {
         };
         let code = explain(fs::read(&loaded), format_args!("cannot read {}", loaded.display()))?;
         let is_ours = code.windows(16).any(|text| text == b"ringfuse_version");
-        if is_ours != (self.library != Library::Stock) {
+        if is_ours != self.library.is_ours() {
             return Err(self.failed(format_args!("has loaded {}", loaded.display())));
         }
         let rings = ring_counts(self.pid()).rings;
-        if (rings > 0) != (self.library == Library::OursOnRings) {
+        if (rings > 0) != self.library.on_rings() {
             return Err(self.failed(format_args!("has {rings} io_uring descriptors")));
         }
         Ok(())
@@ -291,7 +333,7 @@ impl Server {
             return Err(self.failed("has not written its operation counts"));
         };
         let library = read_counts(&self.library_stats).unwrap_or_default();
-        if self.library != Library::Stock {
+        if self.library.is_ours() {
             let requests = library.iter().find(|(name, _)| name == "ring_requests");
             let requests =
                 requests.ok_or_else(|| self.failed("the library has not written its numbers"))?.1;
@@ -315,6 +357,37 @@ impl Drop for Server {
         let _ = unmount(&self.mountpoint, UnmountFlags::DETACH);
         let _ = self.child.wait();
     }
+}
+
+/// Asks pkg-config about the system's fuse3, or about the one in `prefix`.
+fn pkg_config(what: &[&str], prefix: Option<&Path>) -> Result<String> {
+    let mut command = Command::new("pkg-config");
+    command.args(what).arg("fuse3").env_remove("PKG_CONFIG_PATH");
+    if let Some(prefix) = prefix {
+        command.env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig"));
+    }
+    match command.output() {
+        Ok(output) if output.status.success() => {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        }
+        _ => Err("the comparison needs the stock libfuse3 to compile and run against: \
+                  install libfuse3-dev, fuse3 and pkg-config (scripts/deps.sh does)"
+            .into()),
+    }
+}
+
+/// Compiles `source` against the system's libfuse3, or that in `prefix`.
+fn compile(source: &Path, binary: &Path, prefix: Option<&Path>) -> Result<()> {
+    let flags = pkg_config(&["--cflags", "--libs"], prefix)?;
+    let mut compiler = Command::new("cc");
+    compiler.args(["-O2", "-o"]).arg(binary).arg(source).args(flags.split_whitespace());
+    compiler.args(checker_link_args());
+    let output = explain(compiler.output(), "cannot run cc")?;
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("cannot compile {} against stock: {errors}", source.display()));
+    }
+    Ok(())
 }
 
 /// What the kernel says each thread of a process waits for.
