@@ -378,11 +378,19 @@ impl Session {
         *self.engine.lock() = Some(engine.clone());
         match engine.start() {
             Ok(()) => self.settle("ring", &engine.describe()),
-            Err(reason) => {
+            Err(ring::NotBegun { errno, can_go_back }) => {
                 *self.engine.lock() = None;
                 engine.stop();
                 self.page().begin_rings();
+                let reason = format!("the kernel refused to register ring entries: {errno}");
                 self.settle_on_dev(&reason);
+                if !can_go_back {
+                    crate::log_error!(
+                        "ringfuse: the kernel waits for ring entries that it does not take \
+                         ({errno}): the session ends"
+                    );
+                    self.fail(errno);
+                }
             }
         }
     }

@@ -1,4 +1,5 @@
 #include "serve.h"
+#include "filter.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -111,6 +112,12 @@ static void run_command(char *line)
 		answer = serve_session ? 0 : -ENOTCONN;
 		if (serve_session)
 			fuse_session_exit(serve_session);
+	} else if (strcmp(argv[0], "forbid") == 0 && argc == 3) {
+		answer = filter_call(filter_number(argv[1]), atoi(argv[2]));
+	} else if (strcmp(argv[0], "become") == 0 && argc == 2) {
+		uid_t id = atoi(argv[1]);
+
+		answer = setgid(id) != 0 || setuid(id) != 0 ? -errno : 0;
 	} else if (command_table) {
 		answer = command_table(serve_session, argc, argv);
 	} else {

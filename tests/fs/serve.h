@@ -55,8 +55,9 @@ void serve_parse(int argc, char **argv, const struct fuse_opt *own, void *data);
 /* The session that commands are about; NULL while there is none. */
 extern _Atomic(struct fuse_session *) serve_session;
 
-/* Starts the thread that serves commands. `commands` may be NULL; "exit"
- * (fuse_session_exit) and "ping" are always there. */
+/* Starts the thread that serves commands. `commands` may be NULL; always there are
+ * "exit" (fuse_session_exit), "ping", "forbid CALL ERRNO" (see filter.h; in all
+ * threads), and "become ID", user and group of the whole process. */
 void serve_commands(command_fn commands);
 
 /* The session is about to be torn down: waits for the command that runs; later

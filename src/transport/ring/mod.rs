@@ -112,6 +112,23 @@ struct Handed(NonNull<Entry>);
 #[allow(unsafe_code)]
 unsafe impl Send for Handed {}
 
+/// The kernel did not take the entries that it was promised in INIT.
+#[derive(Clone, Copy, Debug)]
+pub struct NotBegun {
+    /// Why not.
+    pub errno: Errno,
+    /// Whether the connection goes on by `/dev/fuse`. If not, the kernel holds requests
+    /// back for ever.
+    pub can_go_back: bool,
+}
+
+impl NotBegun {
+    /// Because of `errno`, said about a command on `ring`.
+    fn new(ring: &mut Ring, errno: Errno) -> Self {
+        Self { errno, can_go_back: ring.give_up().is_ok() }
+    }
+}
+
 /// The rings of one session.
 pub struct Engine {
     session: Arc<Session>,
@@ -150,7 +167,10 @@ pub struct Engine {
     /// Rings could not be made lately.
     no_rings_until: Mutex<Option<Instant>>,
     stopping: AtomicBool,
-    /// The kernel has ended the connection: no request comes any more.
+    /// The keeper could not tell the handler threads of the end.
+    unheard: AtomicBool,
+    /// The kernel has ended the connection, or its rings have failed: no request comes
+    /// any more.
     gone: AtomicBool,
     keeper: Mutex<Option<keeper::Handle>>,
     serial: Mutex<Option<SerialLoop>>,
@@ -244,6 +264,7 @@ impl Engine {
             wanted: Mutex::default(),
             no_rings_until: Mutex::new(None),
             stopping: AtomicBool::new(false),
+            unheard: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             keeper: Mutex::new(None),
             serial: Mutex::new(None),
@@ -276,20 +297,19 @@ impl Engine {
         Ok(())
     }
 
-    /// INIT was answered: gives the kernel its entries. `Err` says why the
-    /// kernel refused them, which leaves the connection on `/dev/fuse`.
-    pub fn start(&self) -> std::result::Result<(), String> {
-        let registered = match self.shape {
+    /// INIT was answered: gives the kernel its entries.
+    pub fn start(&self) -> std::result::Result<(), NotBegun> {
+        let none = Err(NotBegun { errno: Errno(libc::EINVAL), can_go_back: false });
+        match self.shape {
             LoopShape::Serial => match self.serial.lock().as_mut() {
                 Some(serial) => serial.register(self),
-                None => Err(Errno(libc::EINVAL)),
+                None => none,
             },
             LoopShape::Threads { .. } => match self.keeper.lock().as_ref() {
                 Some(keeper) => keeper.register(),
-                None => Err(Errno(libc::EINVAL)),
+                None => none,
             },
-        };
-        registered.map_err(|errno| format!("the kernel refused to register ring entries: {errno}"))
+        }
     }
 
     /// Whether all callbacks run on the thread that calls [`Engine::run_serial`].
@@ -304,7 +324,7 @@ impl Engine {
         };
         let result = serial.run(self);
         *self.serial.lock() = Some(serial);
-        result
+        result.inspect_err(|&errno| self.failed(format_args!("the loop's ring failed"), errno))
     }
 
     /// What max_background and congestion_threshold are to be where the
@@ -461,13 +481,30 @@ impl Engine {
                 let Some(thread) = threads.lock().pop() else {
                     break;
                 };
-                thread.join();
+                self.join(thread);
             }
         }
         *self.serial.lock() = None;
         *self.fuse.lock() = None;
         *self.lifeline.lock() = None;
         sys::prod::collect();
+    }
+
+    /// Waits for the end of `thread`, after the keeper's. Where no message can be sent
+    /// any more, signals wake the handler threads that wait for one.
+    fn join(&self, mut thread: Thread) {
+        while self.unheard.load(Ordering::SeqCst) {
+            for worker in self.workers.lock().iter() {
+                let waits =
+                    worker.ring_fd.load(Ordering::SeqCst) >= 0 && !worker.activity.is_busy();
+                worker.tid().filter(|_| waits).into_iter().for_each(sys::wake::wake);
+            }
+            match thread.join_for(1) {
+                Ok(()) => return,
+                Err(still_there) => thread = still_there,
+            }
+        }
+        thread.join();
     }
 
     /// Calls `f` on every request until it returns true.

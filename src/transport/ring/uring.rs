@@ -1,6 +1,6 @@
 //! One io_uring: created, used and dropped by one thread.
 
-use super::sqe::Token;
+use super::sqe::{self, Token};
 use crate::errno::{Errno, Result};
 use crate::sys::kernel_order;
 use io_uring::squeue::Entry128;
@@ -43,6 +43,37 @@ impl Ring {
             .build(SUBMISSIONS)?;
         uring.submitter().register_files(files)?;
         Ok(Self { uring })
+    }
+
+    /// Whether the kernel lets this thread use the ring: it may be allowed to make one,
+    /// and not to enter it.
+    pub fn try_out(&mut self) -> Result<()> {
+        self.push(&sqe::nothing())?;
+        self.submit()?;
+        let done = self.next().ok_or(Errno(libc::EIO))?;
+        if done.result < 0 {
+            Err(Errno(-done.result))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Registers what the kernel has to refuse, by which a connection that waits for
+    /// ring entries goes back to `/dev/fuse`. `Err` if it has not heard of it.
+    pub fn give_up(&mut self) -> Result<()> {
+        // What came before is of no interest any more.
+        while self.next().is_some() {}
+        self.push(&sqe::refused())?;
+        self.submit()?;
+        while let Some(completion) = self.next() {
+            if let Token::Refused = completion.token {
+                return match -completion.result {
+                    libc::EINVAL | libc::EFAULT | libc::EOPNOTSUPP => Ok(()),
+                    errno => Err(Errno(errno)),
+                };
+            }
+        }
+        Err(Errno(libc::EIO))
     }
 
     /// Queues `sqe` for the next submission.
