@@ -34,6 +34,7 @@ use crate::daemonize;
 use crate::errno::{Errno, Result};
 use crate::mount::{self, Mounted};
 use crate::sys::fd::EventFd;
+use crate::sys::fork::Withheld;
 use crate::sys::wake::Alarm;
 use crate::transport::dev::Slots;
 use crate::transport::ring::Engine;
@@ -123,6 +124,8 @@ pub struct Session {
     /// NOTIFY_RETRIEVEs that wait for their data.
     retrievals: notify::Retrievals,
     engine: Mutex<Option<Arc<Engine>>>,
+    /// The descriptor, from forked children, as long as there are rings.
+    withheld: Mutex<Option<Withheld>>,
     /// Engines whose rings have ended.
     retired: Mutex<Vec<Arc<Engine>>>,
     serving: AtomicU32,
@@ -194,6 +197,7 @@ impl Session {
             interrupts: Interrupts::default(),
             retrievals: Default::default(),
             engine: Mutex::new(None),
+            withheld: Mutex::new(None),
             retired: Mutex::default(),
             serving: AtomicU32::new(0),
             paths: OnceCell::new(),
@@ -334,6 +338,7 @@ impl Session {
             return;
         };
         self.fd.store(-1, Ordering::Release);
+        *self.withheld.lock() = None;
         self.connection.store(0, Ordering::Relaxed);
         self.page.end();
         // They write to the descriptor, whose number may soon be another file's.
@@ -446,6 +451,7 @@ impl Session {
         self.retired.lock().clear();
         self.initialized.store(false, Ordering::Release);
         self.call_destroy();
+        *self.withheld.lock() = None;
         if let Some(mounted) = self.mounted.lock().take() {
             // Not unmounted by the program: only the descriptor goes.
             drop(mounted);

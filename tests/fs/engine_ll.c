@@ -21,8 +21,9 @@
  *     intr_poll     stays inside until fuse_req_interrupted(), answers EINTR
  *     intr_late     the same, then sets an interrupt function, which must be
  *                   called at once; answers EINTR, or EIO if it was not
- *     hold_child    the pid of a forked child that closes every descriptor
- *                   and lives on for 20 s
+ *     hold_child    the pid of a forked child that lives on for 20 s and closes
+ *                   every descriptor; hold_child_fd: only that of the session;
+ *                   hold_child_all: none
  *     groups        the number of supplementary groups of the client
  *     exit          calls fuse_session_exit(), then answers
  *     pid           the pid of the filesystem
@@ -269,14 +270,17 @@ static long mask_of_nproc(void)
 	return cpus;
 }
 
-static long held_child(void)
+static long held_child(const char *which)
 {
 	pid_t pid = fork();
 
 	if (pid == 0) {
 		signal(SIGALRM, SIG_DFL);
 		alarm(20);
-		syscall(SYS_close_range, 0u, ~0u, 0u);
+		if (!*which)
+			syscall(SYS_close_range, 0u, ~0u, 0u);
+		else if (strcmp(which, "_fd") == 0)
+			close(fuse_session_fd(serve_session));
 		for (;;)
 			pause();
 	}
@@ -348,8 +352,8 @@ static void behave(fuse_req_t req, const char *name, size_t size,
 		count = interrupts;
 		fuse_req_interrupt_func(req, interrupted, NULL);
 		fuse_reply_err(req, interrupts == count + 1 ? EINTR : EIO);
-	} else if (strcmp(name, "hold_child") == 0) {
-		number_answer(req, held_child());
+	} else if (strncmp(name, "hold_child", 10) == 0) {
+		number_answer(req, held_child(name + 10));
 	} else if (strcmp(name, "pid") == 0) {
 		number_answer(req, getpid());
 	} else if (strcmp(name, "groups") == 0) {

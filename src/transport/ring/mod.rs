@@ -44,6 +44,7 @@ use crate::session::request::Request;
 use crate::session::{LoopShape, Session};
 use crate::sys;
 use crate::sys::fd::EventFd;
+use crate::sys::fork::{self, Unshared};
 use crate::sys::thread::Thread;
 use entry::{Entry, EntryBox};
 use gate::{Gate, Permit};
@@ -134,13 +135,15 @@ pub struct Engine {
     session: Arc<Session>,
     shape: LoopShape,
     /// A descriptor of the engine's own, which nobody else closes, until the end.
-    fuse: Mutex<Option<OwnedFd>>,
+    fuse: Mutex<Option<Unshared<OwnedFd>>>,
     fuse_fd: RawFd,
     /// A copy of the session's lifeline. Rings outlive a killed process by
     /// some milliseconds and keep the connection meanwhile; who watches over
     /// the mount must not see the process as gone before that, or it would
     /// take the last errors for signs of life. So every ring has a copy.
-    lifeline: Mutex<Option<OwnedFd>>,
+    lifeline: Mutex<Option<Unshared<OwnedFd>>>,
+    /// Of the process whose threads serve.
+    generation: u32,
     /// What every ring has registered: `fuse_fd`, and the lifeline if any.
     files: Box<[RawFd]>,
     payload_len: usize,
@@ -213,10 +216,11 @@ impl Engine {
         };
         let queues =
             cpus::possible().map_err(|errno| format!("cannot tell the number of CPUs: {errno}"))?;
-        let fuse = sys::fd::duplicate(session.fd())
+        let duplicate = |fd| Unshared::new(|| sys::fd::duplicate(fd));
+        let fuse = duplicate(session.fd())
             .map_err(|errno| format!("cannot duplicate the device descriptor: {errno}"))?;
-        let lifeline = session.lifeline().and_then(|fd| sys::fd::duplicate(fd).ok());
-        let files = [Some(fuse.as_raw_fd()), lifeline.as_ref().map(AsRawFd::as_raw_fd)];
+        let lifeline = session.lifeline().and_then(|fd| duplicate(fd).ok());
+        let files = [Some(fuse.as_raw_fd()), lifeline.as_ref().map(|fd| fd.as_raw_fd())];
         let max = match shape {
             LoopShape::Threads { max } => max,
             LoopShape::Serial => None,
@@ -231,6 +235,7 @@ impl Engine {
             fuse_fd: fuse.as_raw_fd(),
             fuse: Mutex::new(Some(fuse)),
             lifeline: Mutex::new(lifeline),
+            generation: fork::generation(),
             files: files.into_iter().flatten().collect(),
             payload_len,
             queues: (0..queues)
@@ -470,6 +475,10 @@ impl Engine {
     /// Ends all threads and rings, after the callbacks that run. What the
     /// filesystem has parked can be answered without harm, but reaches nobody.
     pub fn stop(&self) {
+        if fork::generation() != self.generation {
+            // A forked child has no such threads.
+            return;
+        }
         self.stopping.store(true, Ordering::SeqCst);
         self.gate.stop();
         self.bell.signal();

@@ -2,6 +2,7 @@
 
 use super::sqe::{self, Token};
 use crate::errno::{Errno, Result};
+use crate::sys::fork::Unshared;
 use crate::sys::kernel_order;
 use io_uring::squeue::Entry128;
 use io_uring::types::{SubmitArgs, Timespec};
@@ -12,11 +13,11 @@ use std::time::Duration;
 /// Submissions that fit before they must be handed to the kernel.
 const SUBMISSIONS: u32 = 16;
 
-/// An io_uring with `/dev/fuse` as its registered file 0. Its maps are not
-/// inherited by forked children, so that none of them keeps a dead server's
-/// mount alive.
+/// An io_uring with `/dev/fuse` as its registered file 0. Neither its maps nor its
+/// descriptor are inherited by forked children, so that none of them keeps a dead
+/// server's mount alive.
 pub struct Ring {
-    uring: IoUring<Entry128, cqueue::Entry>,
+    uring: Unshared<IoUring<Entry128, cqueue::Entry>>,
 }
 
 /// Something that happened on a ring.
@@ -33,14 +34,15 @@ impl Ring {
     /// which up to `completions` may wait at a time. Only the calling thread may
     /// use it.
     pub fn new(files: &[RawFd], completions: u32) -> Result<Self> {
-        let uring = IoUring::<squeue::Entry128, cqueue::Entry>::builder()
+        let mut builder = IoUring::<squeue::Entry128, cqueue::Entry>::builder();
+        builder
             .dontfork()
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_submit_all()
             .setup_no_sqarray()
-            .setup_cqsize(completions.max(2 * SUBMISSIONS).next_power_of_two())
-            .build(SUBMISSIONS)?;
+            .setup_cqsize(completions.max(2 * SUBMISSIONS).next_power_of_two());
+        let uring = Unshared::new(|| Ok(builder.build(SUBMISSIONS)?))?;
         uring.submitter().register_files(files)?;
         Ok(Self { uring })
     }
