@@ -12,9 +12,6 @@ use support::machine::{device, is_root, rings, with_setting};
 use support::mount::built;
 use support::*;
 
-/// Rounds of what takes no time.
-const ROUNDS: usize = 100;
-
 /// The arguments for a loop with threads, and for a serial one.
 const SHAPES: [&str; 2] = ["-ofsname=x", "-s"];
 
@@ -124,7 +121,7 @@ fn calls_are_refused() {
         ("enter", libc::ENOSYS, "io_uring is not there"),
     ] {
         for shape in SHAPES {
-            let rounds = if call == "setup" { ROUNDS } else { ROUNDS / 2 };
+            let rounds = if call == "setup" { rounds() } else { rounds().div_ceil(2) };
             let server = filtered("lifecycle_ll", call, errno).arg(shape);
             serve_in_turn(server, rounds, Transport::Dev, why);
         }
@@ -199,7 +196,7 @@ fn entries_are_refused_at_first() {
     for shape in SHAPES {
         // By the kernel itself, each time.
         let server = refusing("lifecycle_ll", 0, 0, 0).arg(shape);
-        serve_in_turn(server, ROUNDS, Transport::Dev, "refused to register ring entries: ");
+        serve_in_turn(server, rounds(), Transport::Dev, "refused to register ring entries: ");
         // All from one on, but not what takes the connection back.
         for from in 0..possible_cpus() {
             let every = possible_cpus() - from + 1;
@@ -217,7 +214,7 @@ fn entries_come_too_early() {
     }
     for shape in SHAPES {
         let server = refusing("lifecycle_ll", libc::EAGAIN, 0, 5).arg(shape);
-        serve_in_turn(server, ROUNDS, Transport::Ring, "");
+        serve_in_turn(server, rounds(), Transport::Ring, "");
     }
 }
 
@@ -229,7 +226,7 @@ fn no_entry_comes_through() {
         return;
     }
     for shape in SHAPES {
-        for _ in 0..ROUNDS / 2 {
+        for _ in 0..rounds().div_ceil(2) {
             let fs = refusing("engine_ll", libc::EACCES, 0, 0).arg(shape).mount_and_no_more();
             let path = fs.at("fast");
             let client = std::thread::spawn(move || fs::metadata(path).is_err());
@@ -250,7 +247,7 @@ fn entries_are_refused_later() {
     }
     for errno in [0, libc::ENOMEM, libc::EOPNOTSUPP] {
         for shape in SHAPES {
-            for _ in 0..ROUNDS / 6 {
+            for _ in 0..rounds().div_ceil(6) {
                 let fs = refusing("engine_ll", errno, possible_cpus(), 0)
                     .arg(shape)
                     .mount_expecting(Transport::Ring);
@@ -270,7 +267,7 @@ fn rings_may_not_be_used_any_more() {
     }
     for errno in [libc::EPERM, libc::ENOSYS] {
         for shape in SHAPES {
-            for _ in 0..ROUNDS / 4 {
+            for _ in 0..rounds().div_ceil(4) {
                 let fs = Server::new("engine_ll").arg(shape).mount(Transport::Ring);
                 let waiting = readers(&fs, "park", 5);
                 fs.until("parked", 5);

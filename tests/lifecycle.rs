@@ -36,6 +36,18 @@ fn force_unmount(fs: &Mount) {
     rustix::mount::unmount(&fs.path, UnmountFlags::FORCE | UnmountFlags::DETACH).expect("umount");
 }
 
+/// Ends the connection by the control filesystem, mounted where nobody else is.
+fn abort(fs: &Mount) {
+    use std::os::unix::fs::MetadataExt;
+    let device = rustix::fs::minor(fs::metadata(&fs.path).expect("stat").dev());
+    let dir = tempfile::tempdir().expect("a directory");
+    let none = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("fusectl", dir.path(), "fusectl", none, None).expect("fusectl");
+    let written = fs::write(dir.path().join(format!("{device}/abort")), "1");
+    rustix::mount::unmount(dir.path(), UnmountFlags::DETACH).expect("umount");
+    written.expect("abort");
+}
+
 /// Ends by `signal`; the loop returns its number.
 fn end_by_signal(on: Transport, arg: &str, signal: Signal) {
     let fs = Server::new("engine_ll").arg(arg).mount(on);
@@ -53,7 +65,7 @@ fn end_by_signal(on: Transport, arg: &str, signal: Signal) {
 
 each_transport! {
     fn unmount(on) {
-        for arg in ["-s", "-ofsname=x", "-omax_threads=1", "-oclone_fd"] {
+        for arg in ["-s", "-ofsname=x", "-omax_threads=1", "-oclone_fd"].repeat(rounds().div_ceil(4)) {
             let fs = Server::new("engine_ll").arg(arg).mount(on);
             assert_eq!(reader(&fs, "fast").join().unwrap().unwrap(), "fast@0");
             fs.unmount();
@@ -73,14 +85,15 @@ each_transport! {
     }
 
     fn signals(on) {
-        for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        for signal in [Signal::TERM, Signal::INT, Signal::HUP].repeat(rounds().div_ceil(3)) {
             end_by_signal(on, "-ofsname=x", signal);
         }
     }
 
     fn signals_in_a_serial_loop(on) {
-        end_by_signal(on, "-s", Signal::TERM);
-        end_by_signal(on, "-omax_threads=1", Signal::TERM);
+        for arg in ["-s", "-omax_threads=1"].repeat(rounds().div_ceil(2)) {
+            end_by_signal(on, arg, Signal::TERM);
+        }
     }
 
     fn signal_under_load(on) {
@@ -111,12 +124,14 @@ each_transport! {
     }
 
     fn exit_inside_a_handler(on) {
-        let fs = Server::new("engine_ll").mount(on);
-        assert_eq!(reader(&fs, "exit").join().unwrap().unwrap(), "exit@0");
-        if stock() {
-            let _ = fs::metadata(fs.at("another_request"));
+        for _ in 0..rounds() {
+            let fs = Server::new("engine_ll").mount(on);
+            assert_eq!(reader(&fs, "exit").join().unwrap().unwrap(), "exit@0");
+            if stock() {
+                let _ = fs::metadata(fs.at("another_request"));
+            }
+            assert_eq!(fs.ended().result, Some(0));
         }
-        assert_eq!(fs.ended().result, Some(0));
     }
 
     fn exit_waits_for_handlers(on) {
@@ -154,7 +169,7 @@ each_transport! {
         if stock() {
             return skip("libfuse before 3.18 notices an exit with the next request");
         }
-        for round in 0..20 {
+        for round in 0..rounds() {
             let arg = ["-ofsname=x", "-s"][round % 2];
             let fs = Server::new("lifecycle_ll").arg(arg).option("loops=2").mount(on);
             let callers = |count| {
@@ -180,29 +195,38 @@ each_transport! {
 
     fn abort_with_requests_in_every_state(on) {
         if !machine::is_root() {
-            return skip("only root may unmount by force");
+            return skip("only root may end a connection by force");
         }
-        let fs = Server::new("engine_ll").mount(on);
-        let clients = load(&fs);
-        let waiting: Vec<_> = (0..20)
-            .map(|i| reader(&fs, if i % 4 == 0 { "block" } else { "park" }))
-            .collect();
-        fs.until("parked", 15);
-        // Not "inside", which the load's handlers are for moments: one that only
-        // begins after "unblock" would wait for another one.
-        fs.until("blocked", 5);
-        force_unmount(&fs);
-        for client in waiting {
-            client.join().unwrap().expect_err("the connection was aborted");
-        }
-        clients.into_iter().for_each(|client| client.join().unwrap());
-        // Answers to what is gone do no harm.
-        fs.command("release");
-        fs.last_command("unblock");
-        let ending = fs.ended();
-        // libfuse sometimes takes the end of the connection for a failed read.
-        if !stock() {
-            assert_eq!((ending.result, ending.status.code()), (Some(0), Some(0)), "{ending:?}");
+        for round in 0..rounds() {
+            let fs = Server::new("engine_ll").mount(on);
+            // Some of them with other requests going on.
+            let clients = if round % 4 == 0 { load(&fs) } else { Vec::new() };
+            let waiting: Vec<_> = (0..20)
+                .map(|i| reader(&fs, if i % 4 == 0 { "block" } else { "park" }))
+                .collect();
+            fs.until("parked", 15);
+            // Not "inside", which the load's handlers are for moments: one that only
+            // begins after "unblock" would wait for another one.
+            fs.until("blocked", 5);
+            match round % 3 {
+                0 => force_unmount(&fs),
+                // Open files keep the mount, but not the connection.
+                1 => drop(rustix::mount::unmount(&fs.path, UnmountFlags::FORCE)),
+                _ => abort(&fs),
+            }
+            for client in waiting {
+                client.join().unwrap().expect_err("the connection was aborted");
+            }
+            clients.into_iter().for_each(|client| client.join().unwrap());
+            // Answers to what is gone do no harm.
+            fs.command("release");
+            fs.last_command("unblock");
+            let ending = fs.ended();
+            // libfuse sometimes takes the end of the connection for a failed read.
+            if !stock() {
+                let result = (ending.result, ending.status.code());
+                assert_eq!(result, (Some(0), Some(0)), "{round}: {ending:?}");
+            }
         }
     }
 
@@ -247,7 +271,7 @@ each_transport! {
 
     /// Whatever the engine does at that moment for requests that wait.
     fn kill_9_again_and_again(on) {
-        for _ in 0..100 {
+        for _ in 0..rounds() {
             let fs = Server::new("engine_ll").mount(on);
             let clients: Vec<_> = (0..10).map(|_| reader(&fs, "park")).collect();
             fs.until("parked", 10);
@@ -260,11 +284,13 @@ each_transport! {
     }
 
     fn kill_9_under_load(on) {
-        let fs = Server::new("engine_ll").mount(on);
-        let clients = load(&fs);
-        fs.signal(Signal::KILL);
-        clients.into_iter().for_each(|client| client.join().unwrap());
-        assert_eq!(fs.ended().status.signal(), Some(9));
+        for _ in 0..rounds().div_ceil(4) {
+            let fs = Server::new("engine_ll").mount(on);
+            let clients = load(&fs);
+            fs.signal(Signal::KILL);
+            clients.into_iter().for_each(|client| client.join().unwrap());
+            assert_eq!(fs.ended().status.signal(), Some(9));
+        }
     }
 
     /// A child that a handler forked, and that has closed all descriptors, or the

@@ -448,9 +448,11 @@ impl Session {
         self.await_answers();
         self.free_descriptor_of_watchdog();
         self.stop_engine();
-        self.retired.lock().clear();
         self.initialized.store(false, Ordering::Release);
         self.call_destroy();
+        // Which may have answered what was kept, or waited for who does.
+        self.await_answers();
+        self.retired.lock().clear();
         *self.withheld.lock() = None;
         if let Some(mounted) = self.mounted.lock().take() {
             // Not unmounted by the program: only the descriptor goes.
