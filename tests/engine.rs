@@ -286,6 +286,47 @@ each_transport! {
         park(&fs, *cpus().last().unwrap(), many);
     }
 
+    /// Then those of the same CPU wait until some are answered, and nobody else does.
+    fn more_parked_than_may_be(on) {
+        if on == Transport::Dev {
+            return skip("there is no bound there");
+        }
+        for (server, arg) in [
+            (Server::new("engine_ll").option("io_uring_max_parked=20"), "-ofsname=x"),
+            (Server::new("engine_ll").env("RINGFUSE_MAX_PARKED", "20"), "-s"),
+        ] {
+            let fs = server.arg(arg).mount(on);
+            let (first, last) = (cpus()[0], *cpus().last().unwrap());
+            // Nobody may open or close one on a CPU whose requests wait.
+            let (park, fast) = (opened(&fs, "park"), opened(&fs, "fast"));
+            let client = |cpu, file: &Arc<File>, off| {
+                let file = file.clone();
+                pinned(cpu, move || read(&file, off))
+            };
+            let mut clients: Vec<_> = (0..60).map(|i| client(first, &park, i)).collect();
+            let said = || fs.log().matches("as many as may (see -o io_uring_max_parked").count();
+            client::eventually("as many as may be", || said() == 1);
+            let full = fs.command("parked");
+            assert!((20..60).contains(&full), "{full} are parked");
+            if first != last {
+                assert_eq!(client(last, &fast, 1).join().unwrap(), "fast@1");
+                clients.extend((60..70).map(|i| client(last, &park, i)));
+                client::eventually("others to be parked", || fs.command("parked") >= full + 10);
+                assert_eq!(client(last, &fast, 2).join().unwrap(), "fast@2");
+            }
+            assert!(clients.iter().all(|client| !client.is_finished()));
+            client::eventually("all to be answered", || {
+                fs.command("release");
+                clients.iter().all(|client| client.is_finished())
+            });
+            for (i, client) in clients.into_iter().enumerate() {
+                assert_eq!(client.join().unwrap(), format!("park@{i}"));
+            }
+            assert_eq!(client(first, &fast, 3).join().unwrap(), "fast@3");
+            assert_eq!(said(), 1);
+        }
+    }
+
     fn parked_again_and_again(on) {
         let fs = Server::new("engine_ll").mount(on);
         for round in 0..30 {

@@ -5,9 +5,11 @@ mod support;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::process::Command;
 use std::sync::Arc;
 
 use support::machine::{device, is_root, rings, with_rings_off};
+use support::mount::built;
 use support::*;
 
 /// Skips tests that need ringfuse, a mount and rings.
@@ -87,6 +89,32 @@ fn queue_depths() {
             check(server().env("FUSE_URING_QUEUE_DEPTH", depth), Transport::Ring, "");
         }
     }
+}
+
+/// An option that means nothing is an error; a variable is told, and ignored.
+#[test]
+fn bounds_of_what_is_parked() {
+    if !possible() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    for value in ["0", "many", ""] {
+        let option = format!("io_uring_max_parked={value}");
+        let output = Command::new(built("engine_ll"))
+            .arg(directory.path())
+            .args(["-f", "-o", &option])
+            .output()
+            .expect("engine_ll");
+        assert_eq!(output.status.code(), Some(1), "{option}: {output:?}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains(&format!("invalid parameter in option `{option}'")), "{text}");
+    }
+    for value in ["0", "-1", "many"] {
+        let fs = server().env("RINGFUSE_MAX_PARKED", value).mount(Transport::Ring);
+        let line = format!("RINGFUSE_MAX_PARKED={value}: must be a number");
+        assert!(fs.log().contains(&line), "{}", fs.log());
+    }
+    check(server().option("io_uring_max_parked=1"), Transport::Ring, "");
 }
 
 #[test]

@@ -65,10 +65,13 @@ use worker::Worker;
 /// Handler threads of one session, at most, unless `max_threads` says less. On
 /// 32 bits their stacks of 8 MiB must leave the filesystem most of its 3 GiB.
 pub const MAX_WORKERS: usize = if cfg!(target_pointer_width = "64") { 512 } else { 64 };
-/// Entries of one session, at most, beyond one per queue: as many requests can
-/// be parked.
-pub const MAX_EXTRA_ENTRIES: usize = 8192;
-/// Address space that these may take.
+/// Requests of one session that may be parked before a queue gets no more entries for
+/// others, unless an option says otherwise.
+pub const MAX_PARKED: usize = 8192;
+/// Requests of one queue that may be parked all the same, so that those of one CPU take
+/// nothing from the others.
+const OWN_PARKED: u64 = 16;
+/// Address space that entries may take beyond the first ones.
 const EXTRA_ADDRESSES: usize = if cfg!(target_pointer_width = "64") { usize::MAX } else { 1 << 30 };
 
 /// One queue of the kernel's, as this side sees it.
@@ -360,17 +363,31 @@ impl Engine {
         &self.queues[entry.queue() as usize]
     }
 
-    /// Another entry for `queue`; refused beyond the bound, once with a log line.
+    /// Whether as many requests are parked as may be, so that `queue` gets no more
+    /// entries. Said once.
+    fn is_full(&self, queue: u16, entries: usize) -> bool {
+        let parked = |queue: &Queue| queue.counters.waiting();
+        let all: u64 = self.queues.iter().map(parked).sum();
+        let max = self.session.options.max_parked.map_or(MAX_PARKED, |max| max as usize);
+        let addresses = EXTRA_ADDRESSES / (entry::HEAD + self.payload_len) + self.queues.len();
+        let many = all >= max as u64 && parked(&self.queues[queue as usize]) >= OWN_PARKED;
+        if !many && entries < addresses {
+            return false;
+        }
+        if !self.entries_full.swap(true, Ordering::Relaxed) {
+            let advice = if many { " (see -o io_uring_max_parked=N)" } else { "" };
+            crate::log_warning!(
+                "ringfuse: {all} requests wait for an answer of the filesystem, as many as may{advice}: more of the same CPUs wait in the kernel until some are answered"
+            );
+        }
+        true
+    }
+
+    /// Another entry for `queue`, which is refused beyond the bound unless it is one of
+    /// the `initial` ones.
     fn new_entry(&self, queue: u16, initial: bool) -> Result<&'static Entry> {
         let mut entries = self.entries.lock();
-        let most = MAX_EXTRA_ENTRIES.min(EXTRA_ADDRESSES / (entry::HEAD + self.payload_len));
-        if !initial && entries.len() >= most + self.queues.len() {
-            if !self.entries_full.swap(true, Ordering::Relaxed) {
-                crate::log_warning!(
-                    "ringfuse: {} requests wait for an answer; more of the same CPUs will wait in the kernel until some are answered",
-                    most
-                );
-            }
+        if !initial && self.is_full(queue, entries.len()) {
             return Err(Errno(libc::ENOBUFS));
         }
         let new = EntryBox::new(self, queue, self.payload_len)?;
