@@ -47,6 +47,30 @@ fn park(fs: &Mount, cpu: usize, count: u64) {
     assert!(clients.into_iter().all(|client| client.join().unwrap()), "each got its own answer");
 }
 
+/// Many requests for the root directory that are parked, after `before`, where the
+/// kernel knows of a regular file or not.
+fn park_at_the_root(fs: &Mount, with_file: bool, before: impl Fn(&Mount)) {
+    const MANY: i64 = 100;
+    let root = Arc::new(File::open(&fs.path).expect("open"));
+    if with_file {
+        std::fs::metadata(fs.at("fast")).expect("looked up");
+    }
+    before(fs);
+    let client = || {
+        let root = root.clone();
+        pinned(cpus()[0], move || {
+            let mut value = [0; 64];
+            let length = rustix::fs::fgetxattr(&*root, "user.park", &mut value).expect("xattr");
+            assert_eq!(&value[..length], b"user.park");
+        })
+    };
+    let clients: Vec<_> = (0..MANY).map(|_| client()).collect();
+    drop(root);
+    fs.until("parked", MANY);
+    fs.command("release");
+    clients.into_iter().for_each(|client| client.join().unwrap());
+}
+
 /// What a thread, a forked child and a started program see of the CPUs.
 fn check_masks(fs: &Mount) {
     let wanted = cpus().len().to_string();
@@ -284,6 +308,30 @@ each_transport! {
         park(&fs, cpus()[0], many);
         // And once more, when the engine has grown, on another CPU.
         park(&fs, *cpus().last().unwrap(), many);
+    }
+
+    /// Of a mount that this process may not use, or does not see, too. Where no file was
+    /// looked up there is another way to have them delivered, for which the process
+    /// must be somebody who may use the mount.
+    fn parked_where_the_filesystem_may_not_call(on) {
+        if !machine::is_root() {
+            return skip("only root can become somebody else, and have mounts of its own");
+        }
+        let usual = || Server::new("engine_ll");
+        for arg in ["-ofsname=x", "-s"] {
+            for with_file in [false, true] {
+                let fs = usual().arg(arg).mount(on);
+                park_at_the_root(&fs, with_file, |_| ());
+                let fs = usual().arg(arg).option("hide").mount(on);
+                park_at_the_root(&fs, with_file, |_| ());
+                let fs = usual().arg(arg).mount(on);
+                park_at_the_root(&fs, with_file, Mount::unmount_lazily);
+                // It ends with the last file.
+                assert_eq!(fs.ended().result, Some(0));
+            }
+            let fs = usual().arg(arg).mount(on);
+            park_at_the_root(&fs, true, |fs| assert_eq!(fs.command("become 65534"), 0));
+        }
     }
 
     /// Then those of the same CPU wait until some are answered, and nobody else does.

@@ -135,6 +135,8 @@ pub struct Session {
     page: Arc<page::Page>,
     /// The number of the connection, where the kernel tells it; else 0.
     connection: AtomicU64,
+    /// The device number of the mount; 0 if it is not known.
+    device_number: AtomicU64,
     watchdog: Mutex<Weak<watchdog::Watchdog>>,
     this: Weak<Session>,
 }
@@ -204,6 +206,7 @@ impl Session {
             reasons: Mutex::default(),
             page,
             connection: AtomicU64::new(0),
+            device_number: AtomicU64::new(0),
             watchdog: Mutex::default(),
             this: this.clone(),
         }))
@@ -305,6 +308,7 @@ impl Session {
         self.fd.store(mounted.fd.as_raw_fd(), Ordering::Release);
         *self.mounted.lock() = Some(mounted);
         self.note_connection();
+        self.note_device_number();
         self.show_state();
     }
 
@@ -320,6 +324,23 @@ impl Session {
     pub fn mountpoint(&self) -> Option<CString> {
         let mounted = self.mounted.lock();
         mounted.as_ref()?.mount.as_ref().map(|mount| mount.mountpoint().to_owned())
+    }
+
+    /// Finds out the device number. Only now: later the process may see the mount no
+    /// more, in another mount namespace or after a lazy unmount.
+    fn note_device_number(&self) {
+        // The kernel's form of device numbers has 20 bits for the minor one.
+        let number = match self.connection.load(Ordering::Relaxed) {
+            0 => self.mountpoint().as_deref().and_then(mount::device_of),
+            dev => Some(libc::makedev((dev >> 20) as u32, (dev & 0xf_ffff) as u32)),
+        };
+        self.device_number.store(number.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// The device number of the mount (`st_dev`), if it is known. The mount may not be
+    /// visible to this process.
+    pub fn device_number(&self) -> Option<libc::dev_t> {
+        Some(self.device_number.load(Ordering::Relaxed)).filter(|&number| number != 0)
     }
 
     /// See [`mount::Mount::lifeline`].

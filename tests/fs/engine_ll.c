@@ -31,6 +31,8 @@
  *     slow_zeros    the same after 100 ms
  *     stream        as zeros, through the page cache
  *
+ * The extended attribute user.park of any inode is read as "park" is.
+ *
  * Commands: unblock, release, told (what ringfuse.h says), and the numbers inside
  * (handlers now), peak (most handlers at once; sets it to 0), blocked (that wait for "unblock"),
  * parked, reads, interrupts.
@@ -371,6 +373,20 @@ static void behave(fuse_req_t req, const char *name, size_t size,
 	}
 }
 
+static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
+			size_t size)
+{
+	(void)ino;
+	(void)size;
+	if (strcmp(name, "user.park") != 0) {
+		fuse_reply_err(req, ENODATA);
+		return;
+	}
+	pthread_mutex_lock(&lock);
+	park(req, name);
+	pthread_mutex_unlock(&lock);
+}
+
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		    struct fuse_file_info *fi)
 {
@@ -486,6 +502,7 @@ int main(int argc, char **argv)
 	static const struct fuse_lowlevel_ops ops = {
 		.init = op_init, .lookup = op_lookup, .getattr = op_getattr,
 		.open = op_open, .read = op_read, .destroy = op_destroy,
+		.getxattr = op_getxattr,
 	};
 
 	serve_parse(argc, argv, NULL, NULL);

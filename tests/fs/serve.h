@@ -43,6 +43,7 @@ struct serve_options {
 	struct fuse_args args;
 	struct fuse_conn_info_opts *conn;
 	char *trace;
+	int hide; /* from this process's own mount namespace, once mounted */
 };
 
 extern struct serve_options serve_options;

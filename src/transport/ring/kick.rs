@@ -14,9 +14,12 @@
 //! ([`Recheck`]): no request may wait for ever. A kicker has two ways:
 //!
 //! * FUSE_NOTIFY_RETRIEVE of no bytes for a regular file that the kernel knows:
-//!   its answer comes as a request that nobody waits for.
-//! * Where no file was ever opened: a [`Prodder`], a process that calls ustat(2)
-//!   with the mount's device number, which comes as STATFS.
+//!   its answer comes as a request that nobody waits for. It goes through the
+//!   connection's descriptor, so it asks for no rights and no path.
+//! * Where no file was ever looked up: a [`Prodder`], a process that calls ustat(2)
+//!   with the mount's device number, which comes as STATFS. That needs no path
+//!   either, so it does in another mount namespace and after a lazy unmount; but the
+//!   kernel asks the filesystem only for those who may use it.
 //!
 //! No thread of this process may wait for a request to its own mount: if the
 //! process were killed, that thread would keep the rings' memory, so the rings,
@@ -26,7 +29,6 @@ use super::entry::Entry;
 use super::{cpus, Engine, Queue};
 use crate::abi::kernel::{notify, InHeader, NotifyRetrieveOut, Opcode};
 use crate::errno::{Errno, Result};
-use crate::mount;
 use crate::sys::prod::Prodder;
 use crate::sys::thread::{spawn, SignalMask, Thread};
 use parking_lot::Mutex;
@@ -234,7 +236,7 @@ impl Engine {
     /// then waits in the FIFO itself.
     fn prod(&self, brought_so_far: &dyn Fn() -> u64, available: &dyn Fn() -> bool) {
         let _only = self.kicks.one_at_a_time.lock();
-        let Some(device) = self.session.mountpoint().as_deref().and_then(mount::device_of) else {
+        let Some(device) = self.session.device_number() else {
             return;
         };
         let mut prodders: Vec<Prodder> = Vec::new();

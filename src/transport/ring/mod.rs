@@ -95,7 +95,7 @@ struct Queue {
     streamed: AtomicU64,
     /// Its threads are not to be bound at the moment.
     roams: AtomicBool,
-    /// A regular file of which a request came lately; 0: none.
+    /// A regular file of which a request came or that was looked up lately; 0: none.
     file: AtomicU64,
 }
 
@@ -596,6 +596,12 @@ pub fn answer_error(req: &Request, error: i32) -> Result<()> {
     let result = entry.set_answer(error, &[]);
     complete(entry);
     result
+}
+
+/// The kernel is about to learn of a regular file: something to make kicks with.
+pub fn note_file(req: &Request, nodeid: u64) {
+    let entry = Entry::of(req);
+    entry.engine().queue(entry).file.store(nodeid, Ordering::Relaxed);
 }
 
 /// Where the answer's data goes: the caller may build it in place.
