@@ -18,6 +18,22 @@ fn count(list: &str) -> Option<usize> {
         .filter(|&count| count > 0)
 }
 
+/// Whether CPU `cpu` is online, so that it may have clients.
+pub fn is_online(cpu: u16) -> bool {
+    std::fs::read_to_string("/sys/devices/system/cpu/online")
+        .is_ok_and(|text| has(text.trim(), usize::from(cpu)))
+}
+
+/// Whether a list such as "0-3" or "0,2-5" has `cpu`.
+fn has(list: &str, cpu: usize) -> bool {
+    list.split(',').any(|range| {
+        let mut ends = range.splitn(2, '-').map(|end| end.trim().parse::<usize>().ok());
+        let first = ends.next().flatten();
+        let last = ends.next().map_or(first, |last| last);
+        matches!((first, last), (Some(first), Some(last)) if (first..=last).contains(&cpu))
+    })
+}
+
 /// Binds the calling thread to the CPU of `queue`; false if that CPU is offline
 /// or not ours to use.
 pub fn pin_to(queue: u16) -> bool {
@@ -26,7 +42,13 @@ pub fn pin_to(queue: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::count;
+    use super::{count, has};
+
+    #[test]
+    fn cpus_in_lists() {
+        assert!(has("0", 0) && has("0-3", 2) && has("0,2-5,7", 7) && has("0,2-5", 5));
+        assert!(!has("0", 1) && !has("0,2-5", 1) && !has("", 0) && !has("x-y", 0));
+    }
 
     #[test]
     fn cpu_lists() {

@@ -87,6 +87,8 @@ struct Queue {
     stranded: AtomicBool,
     /// Whether a thread is kicking this queue.
     kicker: AtomicBool,
+    /// Nobody here can make requests on its CPU.
+    out_of_reach: AtomicBool,
     /// Retrievals that were asked for as kicks of this queue, and how many of their
     /// entries have been committed.
     kicks_sent: AtomicU64,
@@ -248,6 +250,7 @@ impl Engine {
                     kicked: AtomicU64::new(0),
                     stranded: AtomicBool::new(false),
                     kicker: AtomicBool::new(false),
+                    out_of_reach: AtomicBool::new(false),
                     kicks_sent: AtomicU64::new(0),
                     kicks_done: AtomicU64::new(0),
                     streamed: AtomicU64::new(0),

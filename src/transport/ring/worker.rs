@@ -446,6 +446,9 @@ impl Engine {
     /// Requests may wait in the queue's FIFO that no available entry will be
     /// given: the keeper must have it kicked.
     pub(super) fn strand(&self, queue: u16) {
+        if self.queues[queue as usize].out_of_reach.load(Ordering::SeqCst) {
+            self.register_ahead(queue);
+        }
         self.queues[queue as usize].stranded.store(true, Ordering::SeqCst);
         if self.keeper_asleep.load(Ordering::SeqCst) {
             self.wake_keeper();
