@@ -110,7 +110,50 @@ impl Drop for Cpuset {
     }
 }
 
+/// Pages of the maps of a process for which a node is preferred: those on that node, and
+/// those elsewhere. `None` where the kernel does not tell.
+fn pages_by_node(pid: u32) -> Option<(u64, u64)> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/numa_maps")).ok()?;
+    let (mut there, mut elsewhere) = (0, 0);
+    for line in maps.lines() {
+        let Some((_, policy)) = line.split_once(" prefer:") else { continue };
+        let preferred = format!("N{}", policy.split(' ').next().unwrap());
+        for (node, pages) in policy.split(' ').filter_map(|word| word.split_once('=')) {
+            match node {
+                _ if node == preferred => there += pages.parse::<u64>().unwrap(),
+                _ if node.starts_with('N') => elsewhere += pages.parse::<u64>().unwrap(),
+                _ => {}
+            }
+        }
+    }
+    Some((there, elsewhere))
+}
+
 each_transport! {
+    fn buffers_are_on_the_nodes_of_their_cpus(on) {
+        let nodes = fs::read_to_string("/sys/devices/system/node/online").unwrap_or_default();
+        if on == Transport::Dev || !nodes.contains(['-', ',']) {
+            return skip("there are no queues of CPUs there, or there is one node only");
+        }
+        // Wherever handlers run.
+        for pin in ["yes", "no"] {
+            let fs = Server::new("engine_ll").env("RINGFUSE_PIN", pin).mount(on);
+            let file = Arc::new(File::open(fs.at("slow_zeros")).expect("open"));
+            let clients = cpus().into_iter().cycle().take(4 * cpus().len()).map(|cpu| {
+                let file = file.clone();
+                pinned(cpu, move || file.read_at(&mut vec![0; 1 << 20], 0).expect("read"))
+            });
+            let clients: Vec<_> = clients.collect();
+            for client in clients {
+                assert_eq!(client.join().unwrap(), 1 << 20);
+            }
+            let Some((there, elsewhere)) = pages_by_node(fs.pid) else {
+                return skip("the kernel has no numa_maps");
+            };
+            assert!(there > 256 && elsewhere == 0, "{there} pages there, {elsewhere} elsewhere");
+        }
+    }
+
     fn with_an_affinity_mask(on) {
         for cpu in [cpus()[0], *cpus().last().unwrap()] {
             for pin in ["yes", "no"] {

@@ -163,6 +163,32 @@ fn descriptors_run_out_later() {
 }
 
 each_transport! {
+    /// Descriptors are for threads, of which there are few, not for CPUs.
+    fn few_descriptors_for_many_cpus(on) {
+        let possible = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap();
+        let last = possible.trim().rsplit(['-', ',']).next().unwrap().parse::<usize>().unwrap();
+        if stock() || last < 63 {
+            return skip("fewer than 64 CPUs are possible (the lab has a machine), or libfuse");
+        }
+        let fs = server().under(&["prlimit", "--nofile=64:64"]).mount(on);
+        let file = |name: &str| Arc::new(File::open(fs.at(name)).unwrap());
+        let (park, block) = (file("park"), file("block"));
+        for cpu in cpus() {
+            let client = |file: &Arc<File>| {
+                let file = file.clone();
+                pinned(cpu, move || file.read_at(&mut [0; 64], 0).unwrap())
+            };
+            let parked: Vec<_> = (0..50).map(|_| client(&park)).collect();
+            fs.until("parked", 50);
+            let inside: Vec<_> = (0..4).map(|_| client(&block)).collect();
+            fs.until("blocked", 4);
+            fs.command("release");
+            fs.command("unblock");
+            assert!(parked.into_iter().all(|client| client.join().unwrap() == 6));
+            assert!(inside.into_iter().all(|client| client.join().unwrap() == 7));
+        }
+    }
+
     fn statistics_at_the_end(on) {
         if stock() {
             return skip("only ringfuse has statistics");

@@ -87,6 +87,8 @@ struct Queue {
     stranded: AtomicBool,
     /// Whether a thread is kicking this queue.
     kicker: AtomicBool,
+    /// The NUMA node of its CPU, if there are several.
+    node: Option<u16>,
     /// Nobody here can make requests on its CPU.
     out_of_reach: AtomicBool,
     /// Retrievals that were asked for as kicks of this queue, and how many of their
@@ -243,8 +245,11 @@ impl Engine {
             generation: fork::generation(),
             files: files.into_iter().flatten().collect(),
             payload_len,
-            queues: (0..queues)
-                .map(|queue| Queue {
+            queues: cpus::nodes(queues)
+                .into_iter()
+                .enumerate()
+                .map(|(queue, node)| Queue {
+                    node,
                     available: AtomicI32::new(0),
                     counters: page.of_queue(queue),
                     kicked: AtomicU64::new(0),
@@ -393,7 +398,8 @@ impl Engine {
         if !initial && self.is_full(queue, entries.len()) {
             return Err(Errno(libc::ENOBUFS));
         }
-        let new = EntryBox::new(self, queue, self.payload_len)?;
+        let node = self.queues[queue as usize].node;
+        let new = EntryBox::new(self, queue, node, self.payload_len)?;
         let entry = new.entry();
         entries.push(new);
         self.shown().entries.store(entries.len() as u64, Ordering::Relaxed);
