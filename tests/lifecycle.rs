@@ -91,7 +91,7 @@ each_transport! {
     }
 
     fn signals_in_a_serial_loop(on) {
-        for arg in ["-s", "-omax_threads=1"].repeat(rounds().div_ceil(2)) {
+        for arg in ["-s", "-omax_threads=1"].repeat(rounds().div_ceil(4)) {
             end_by_signal(on, arg, Signal::TERM);
         }
     }
@@ -124,7 +124,7 @@ each_transport! {
     }
 
     fn exit_inside_a_handler(on) {
-        for _ in 0..rounds() {
+        for _ in 0..rounds().div_ceil(2) {
             let fs = Server::new("engine_ll").mount(on);
             assert_eq!(reader(&fs, "exit").join().unwrap().unwrap(), "exit@0");
             if stock() {
@@ -169,7 +169,7 @@ each_transport! {
         if stock() {
             return skip("libfuse before 3.18 notices an exit with the next request");
         }
-        for round in 0..rounds() {
+        for round in 0..rounds().div_ceil(2) {
             let arg = ["-ofsname=x", "-s"][round % 2];
             let fs = Server::new("lifecycle_ll").arg(arg).option("loops=2").mount(on);
             let callers = |count| {
@@ -197,7 +197,7 @@ each_transport! {
         if !machine::is_root() {
             return skip("only root may end a connection by force");
         }
-        for round in 0..rounds() {
+        for round in 0..rounds().div_ceil(2) {
             let fs = Server::new("engine_ll").mount(on);
             // Some of them with other requests going on.
             let clients = if round % 4 == 0 { load(&fs) } else { Vec::new() };

@@ -69,7 +69,8 @@ pub fn checker_link_args() -> Vec<String> {
     args.split_whitespace().map(str::to_owned).collect()
 }
 
-/// How often a test does what takes no time: 100 times, but in guests, which are slow.
+/// How often a test does what takes no time, over both transports: 100 times or more,
+/// but in guests, which are slow.
 pub fn rounds() -> usize {
     let rounds = env::var("RINGFUSE_TEST_ROUNDS").ok();
     rounds.map_or(100, |rounds| rounds.parse().expect("RINGFUSE_TEST_ROUNDS: a number"))
