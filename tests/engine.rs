@@ -334,6 +334,38 @@ each_transport! {
         }
     }
 
+    /// Then what is kept comes with other requests of that CPU; and nobody goes on trying.
+    fn parked_where_nothing_helps(on) {
+        if !machine::is_root() {
+            return skip("only root can become somebody else");
+        }
+        for how in ["become 65534", "forbid ustat 1"] {
+            let fs = Server::new("engine_ll").mount(on);
+            let root = Arc::new(File::open(&fs.path).expect("open"));
+            if fs.command(how) != 0 {
+                return skip("this machine has no ustat(2)");
+            }
+            let clients: Vec<_> = (0..100)
+                .map(|_| {
+                    let root = root.clone();
+                    pinned(cpus()[0], move || {
+                        rustix::fs::fgetxattr(&*root, "user.park", &mut [0; 64]).expect("xattr")
+                    })
+                })
+                .collect();
+            client::eventually("all to be delivered", || {
+                let root = root.clone();
+                pinned(cpus()[0], move || drop(rustix::fs::fstatvfs(&*root))).join().unwrap();
+                fs.command("parked") == 100
+            });
+            client::eventually("the last kicker to give up", || {
+                process::threads_named(fs.pid, "fuse-kicker") == 0
+            });
+            fs.command("release");
+            clients.into_iter().for_each(|client| drop(client.join().unwrap()));
+        }
+    }
+
     /// Then those of the same CPU wait until some are answered, and nobody else does.
     fn more_parked_than_may_be(on) {
         if on == Transport::Dev {

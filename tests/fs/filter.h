@@ -22,6 +22,9 @@ static inline int filter_number(const char *name)
 		{ "enter", SYS_io_uring_enter },
 		{ "register", SYS_io_uring_register },
 		{ "memfd", SYS_memfd_create },
+#ifdef SYS_ustat
+		{ "ustat", SYS_ustat },
+#endif
 	};
 
 	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++)

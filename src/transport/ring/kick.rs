@@ -296,6 +296,12 @@ impl Engine {
                 }
             }
             if stuck >= STUCK && prodders.len() < MAX_PRODDERS {
+                let before = prodders.len();
+                prodders.retain(Prodder::is_alive);
+                if prodders.len() < before {
+                    // Its calls are refused.
+                    break;
+                }
                 in_vain = 0;
                 let Some(prodder) = Prodder::start(device, cpu) else {
                     break;
