@@ -41,6 +41,7 @@ ONE_TRANSPORT = {
     "no_io_uring": "forbids rings",
     "io_uring": "asks for rings",
     "io_uring_q_depth": "is about rings",
+    "io_uring_max_parked": "is about rings",
 }
 # Options after which a program does not mount.
 NO_MOUNT = {"-h", "--help", "-V", "--version"}

@@ -64,6 +64,7 @@ run_tests() {
     # A checker is slow. That every operation is called 50 times is shown without one
     # (below 10,000 the test does not ask for it).
     export RINGFUSE_DIFFERENTIAL_OPS=${RINGFUSE_DIFFERENTIAL_OPS:-8000}
+    export RINGFUSE_TEST_ROUNDS=${RINGFUSE_TEST_ROUNDS:-10}
     load_fuse
     trap await_restoration EXIT
     trap 'exit 130' INT TERM

@@ -168,6 +168,9 @@ pub const LOWLEVEL_HELP: &CStr = c"    -o allow_other         let all users use 
     -o io_uring            use io_uring rings (default: if the kernel has them)
     -o no_io_uring         use /dev/fuse only
     -o io_uring_q_depth=N  entries that each ring may have
+    -o io_uring_max_parked=N
+                           requests that may wait for a later answer
+                           (default: 8192)
 ";
 
 /// The release of libfuse that the library is compatible with.

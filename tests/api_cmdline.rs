@@ -236,6 +236,7 @@ fn help_goes_to_standard_output() {
         "io_uring ",
         "no_io_uring",
         "io_uring_q_depth",
+        "io_uring_max_parked",
         "using FUSE kernel interface version 7.45\n",
     ];
     let mut rest = text.as_str();

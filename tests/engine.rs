@@ -47,6 +47,30 @@ fn park(fs: &Mount, cpu: usize, count: u64) {
     assert!(clients.into_iter().all(|client| client.join().unwrap()), "each got its own answer");
 }
 
+/// Many requests for the root directory that are parked, after `before`, where the
+/// kernel knows of a regular file or not.
+fn park_at_the_root(fs: &Mount, with_file: bool, before: impl Fn(&Mount)) {
+    const MANY: i64 = 100;
+    let root = Arc::new(File::open(&fs.path).expect("open"));
+    if with_file {
+        std::fs::metadata(fs.at("fast")).expect("looked up");
+    }
+    before(fs);
+    let client = || {
+        let root = root.clone();
+        pinned(cpus()[0], move || {
+            let mut value = [0; 64];
+            let length = rustix::fs::fgetxattr(&*root, "user.park", &mut value).expect("xattr");
+            assert_eq!(&value[..length], b"user.park");
+        })
+    };
+    let clients: Vec<_> = (0..MANY).map(|_| client()).collect();
+    drop(root);
+    fs.until("parked", MANY);
+    fs.command("release");
+    clients.into_iter().for_each(|client| client.join().unwrap());
+}
+
 /// What a thread, a forked child and a started program see of the CPUs.
 fn check_masks(fs: &Mount) {
     let wanted = cpus().len().to_string();
@@ -284,6 +308,105 @@ each_transport! {
         park(&fs, cpus()[0], many);
         // And once more, when the engine has grown, on another CPU.
         park(&fs, *cpus().last().unwrap(), many);
+    }
+
+    /// Of a mount that this process may not use, or does not see, too. Where no file was
+    /// looked up there is another way to have them delivered, for which the process
+    /// must be somebody who may use the mount.
+    fn parked_where_the_filesystem_may_not_call(on) {
+        if !machine::is_root() {
+            return skip("only root can become somebody else, and have mounts of its own");
+        }
+        let usual = || Server::new("engine_ll");
+        for arg in ["-ofsname=x", "-s"] {
+            for with_file in [false, true] {
+                let fs = usual().arg(arg).mount(on);
+                park_at_the_root(&fs, with_file, |_| ());
+                let fs = usual().arg(arg).option("hide").mount(on);
+                park_at_the_root(&fs, with_file, |_| ());
+                let fs = usual().arg(arg).mount(on);
+                park_at_the_root(&fs, with_file, Mount::unmount_lazily);
+                // It ends with the last file.
+                assert_eq!(fs.ended().result, Some(0));
+            }
+            let fs = usual().arg(arg).mount(on);
+            park_at_the_root(&fs, true, |fs| assert_eq!(fs.command("become 65534"), 0));
+        }
+    }
+
+    /// Then what is kept comes with other requests of that CPU; and nobody goes on trying.
+    fn parked_where_nothing_helps(on) {
+        if !machine::is_root() {
+            return skip("only root can become somebody else");
+        }
+        for how in ["become 65534", "forbid ustat 1"] {
+            let fs = Server::new("engine_ll").mount(on);
+            let root = Arc::new(File::open(&fs.path).expect("open"));
+            if fs.command(how) != 0 {
+                return skip("this machine has no ustat(2)");
+            }
+            let clients: Vec<_> = (0..100)
+                .map(|_| {
+                    let root = root.clone();
+                    pinned(cpus()[0], move || {
+                        rustix::fs::fgetxattr(&*root, "user.park", &mut [0; 64]).expect("xattr")
+                    })
+                })
+                .collect();
+            client::eventually("all to be delivered", || {
+                let root = root.clone();
+                pinned(cpus()[0], move || drop(rustix::fs::fstatvfs(&*root))).join().unwrap();
+                fs.command("parked") == 100
+            });
+            client::eventually("the last kicker to give up", || {
+                process::threads_named(fs.pid, "fuse-kicker") == 0
+            });
+            fs.command("release");
+            for client in clients {
+                client.join().unwrap();
+            }
+        }
+    }
+
+    /// Then those of the same CPU wait until some are answered, and nobody else does.
+    fn more_parked_than_may_be(on) {
+        if on == Transport::Dev {
+            return skip("there is no bound there");
+        }
+        for (server, arg) in [
+            (Server::new("engine_ll").option("io_uring_max_parked=20"), "-ofsname=x"),
+            (Server::new("engine_ll").env("RINGFUSE_MAX_PARKED", "20"), "-s"),
+        ] {
+            let fs = server.arg(arg).mount(on);
+            let (first, last) = (cpus()[0], *cpus().last().unwrap());
+            // Nobody may open or close one on a CPU whose requests wait.
+            let (park, fast) = (opened(&fs, "park"), opened(&fs, "fast"));
+            let client = |cpu, file: &Arc<File>, off| {
+                let file = file.clone();
+                pinned(cpu, move || read(&file, off))
+            };
+            let mut clients: Vec<_> = (0..60).map(|i| client(first, &park, i)).collect();
+            let said = || fs.log().matches("as many as may (see -o io_uring_max_parked").count();
+            client::eventually("as many as may be", || said() == 1);
+            let full = fs.command("parked");
+            assert!((20..60).contains(&full), "{full} are parked");
+            if first != last {
+                assert_eq!(client(last, &fast, 1).join().unwrap(), "fast@1");
+                clients.extend((60..70).map(|i| client(last, &park, i)));
+                client::eventually("others to be parked", || fs.command("parked") >= full + 10);
+                assert_eq!(client(last, &fast, 2).join().unwrap(), "fast@2");
+            }
+            assert!(clients.iter().all(|client| !client.is_finished()));
+            client::eventually("all to be answered", || {
+                fs.command("release");
+                clients.iter().all(|client| client.is_finished())
+            });
+            for (i, client) in clients.into_iter().enumerate() {
+                assert_eq!(client.join().unwrap(), format!("park@{i}"));
+            }
+            assert_eq!(client(first, &fast, 3).join().unwrap(), "fast@3");
+            assert_eq!(said(), 1);
+        }
     }
 
     fn parked_again_and_again(on) {

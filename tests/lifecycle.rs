@@ -36,6 +36,18 @@ fn force_unmount(fs: &Mount) {
     rustix::mount::unmount(&fs.path, UnmountFlags::FORCE | UnmountFlags::DETACH).expect("umount");
 }
 
+/// Ends the connection by the control filesystem, mounted where nobody else is.
+fn abort(fs: &Mount) {
+    use std::os::unix::fs::MetadataExt;
+    let device = rustix::fs::minor(fs::metadata(&fs.path).expect("stat").dev());
+    let dir = tempfile::tempdir().expect("a directory");
+    let none = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("fusectl", dir.path(), "fusectl", none, None).expect("fusectl");
+    let written = fs::write(dir.path().join(format!("{device}/abort")), "1");
+    rustix::mount::unmount(dir.path(), UnmountFlags::DETACH).expect("umount");
+    written.expect("abort");
+}
+
 /// Ends by `signal`; the loop returns its number.
 fn end_by_signal(on: Transport, arg: &str, signal: Signal) {
     let fs = Server::new("engine_ll").arg(arg).mount(on);
@@ -53,7 +65,7 @@ fn end_by_signal(on: Transport, arg: &str, signal: Signal) {
 
 each_transport! {
     fn unmount(on) {
-        for arg in ["-s", "-ofsname=x", "-omax_threads=1", "-oclone_fd"] {
+        for arg in ["-s", "-ofsname=x", "-omax_threads=1", "-oclone_fd"].repeat(rounds().div_ceil(4)) {
             let fs = Server::new("engine_ll").arg(arg).mount(on);
             assert_eq!(reader(&fs, "fast").join().unwrap().unwrap(), "fast@0");
             fs.unmount();
@@ -73,14 +85,15 @@ each_transport! {
     }
 
     fn signals(on) {
-        for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        for signal in [Signal::TERM, Signal::INT, Signal::HUP].repeat(rounds().div_ceil(3)) {
             end_by_signal(on, "-ofsname=x", signal);
         }
     }
 
     fn signals_in_a_serial_loop(on) {
-        end_by_signal(on, "-s", Signal::TERM);
-        end_by_signal(on, "-omax_threads=1", Signal::TERM);
+        for arg in ["-s", "-omax_threads=1"].repeat(rounds().div_ceil(4)) {
+            end_by_signal(on, arg, Signal::TERM);
+        }
     }
 
     fn signal_under_load(on) {
@@ -111,12 +124,14 @@ each_transport! {
     }
 
     fn exit_inside_a_handler(on) {
-        let fs = Server::new("engine_ll").mount(on);
-        assert_eq!(reader(&fs, "exit").join().unwrap().unwrap(), "exit@0");
-        if stock() {
-            let _ = fs::metadata(fs.at("another_request"));
+        for _ in 0..rounds().div_ceil(2) {
+            let fs = Server::new("engine_ll").mount(on);
+            assert_eq!(reader(&fs, "exit").join().unwrap().unwrap(), "exit@0");
+            if stock() {
+                let _ = fs::metadata(fs.at("another_request"));
+            }
+            assert_eq!(fs.ended().result, Some(0));
         }
-        assert_eq!(fs.ended().result, Some(0));
     }
 
     fn exit_waits_for_handlers(on) {
@@ -129,13 +144,52 @@ each_transport! {
     }
 
     fn exit_with_parked_requests(on) {
-        let fs = Server::new("engine_ll").mount(on);
-        let clients: Vec<_> = (0..50).map(|_| reader(&fs, "park")).collect();
-        fs.until("parked", 50);
-        fs.signal(Signal::TERM);
-        assert_eq!(fs.ended().result, Some(Signal::TERM.as_raw()));
-        for client in clients {
-            client.join().unwrap().expect_err("nobody answered");
+        // Once with very many, of which 32 bits have the addresses for fewer.
+        let many = if narrow() { 450 } else { 1000 };
+        for count in [many].into_iter().chain([20; 10]) {
+            let fs = Server::new("engine_ll").mount(on);
+            let file = Arc::new(File::open(fs.at("park")).unwrap());
+            let park = || {
+                let file = file.clone();
+                pinned(cpus()[0], move || file.read_at(&mut [0; 64], 0))
+            };
+            let clients: Vec<_> = (0..count).map(|_| park()).collect();
+            fs.until("parked", count);
+            fs.signal(Signal::TERM);
+            assert_eq!(fs.ended().result, Some(Signal::TERM.as_raw()));
+            for client in clients {
+                client.join().unwrap().expect_err("nobody answered");
+            }
+        }
+    }
+
+    /// The loop is over, the session is not: who calls now is served by another
+    /// loop, or gets an error at the end.
+    fn end_after_the_loop(on) {
+        if stock() {
+            return skip("libfuse before 3.18 notices an exit with the next request");
+        }
+        for round in 0..rounds().div_ceil(2) {
+            let arg = ["-ofsname=x", "-s"][round % 2];
+            let fs = Server::new("lifecycle_ll").arg(arg).option("loops=2").mount(on);
+            let callers = |count| {
+                let caller = |i: usize| {
+                    let path = fs.at("file");
+                    pinned(cpus()[i % cpus().len()], move || fs::read_to_string(path))
+                };
+                (0..count).map(caller).collect::<Vec<_>>()
+            };
+            // Some call while it ends, of which some are served; some then.
+            let early = callers(4);
+            fs.command("exit");
+            fs.event("loop 0 exited 1");
+            let late = callers(4);
+            fs.command("end");
+            for caller in early.into_iter().chain(late) {
+                let text = caller.join().unwrap();
+                assert!(text.is_err() || text.unwrap() == "contents\n");
+            }
+            assert_eq!(fs.ended().result, Some(0));
         }
     }
 
@@ -176,29 +230,38 @@ each_transport! {
 
     fn abort_with_requests_in_every_state(on) {
         if !machine::is_root() {
-            return skip("only root may unmount by force");
+            return skip("only root may end a connection by force");
         }
-        let fs = Server::new("engine_ll").mount(on);
-        let clients = load(&fs);
-        let waiting: Vec<_> = (0..20)
-            .map(|i| reader(&fs, if i % 4 == 0 { "block" } else { "park" }))
-            .collect();
-        fs.until("parked", 15);
-        // Not "inside", which the load's handlers are for moments: one that only
-        // begins after "unblock" would wait for another one.
-        fs.until("blocked", 5);
-        force_unmount(&fs);
-        for client in waiting {
-            client.join().unwrap().expect_err("the connection was aborted");
-        }
-        clients.into_iter().for_each(|client| client.join().unwrap());
-        // Answers to what is gone do no harm.
-        fs.command("release");
-        fs.last_command("unblock");
-        let ending = fs.ended();
-        // libfuse sometimes takes the end of the connection for a failed read.
-        if !stock() {
-            assert_eq!((ending.result, ending.status.code()), (Some(0), Some(0)), "{ending:?}");
+        for round in 0..rounds().div_ceil(2) {
+            let fs = Server::new("engine_ll").mount(on);
+            // Some of them with other requests going on.
+            let clients = if round % 4 == 0 { load(&fs) } else { Vec::new() };
+            let waiting: Vec<_> = (0..20)
+                .map(|i| reader(&fs, if i % 4 == 0 { "block" } else { "park" }))
+                .collect();
+            fs.until("parked", 15);
+            // Not "inside", which the load's handlers are for moments: one that only
+            // begins after "unblock" would wait for another one.
+            fs.until("blocked", 5);
+            match round % 3 {
+                0 => force_unmount(&fs),
+                // Open files keep the mount, but not the connection.
+                1 => drop(rustix::mount::unmount(&fs.path, UnmountFlags::FORCE)),
+                _ => abort(&fs),
+            }
+            for client in waiting {
+                client.join().unwrap().expect_err("the connection was aborted");
+            }
+            clients.into_iter().for_each(|client| client.join().unwrap());
+            // Answers to what is gone do no harm.
+            fs.command("release");
+            fs.last_command("unblock");
+            let ending = fs.ended();
+            // libfuse sometimes takes the end of the connection for a failed read.
+            if !stock() {
+                let result = (ending.result, ending.status.code());
+                assert_eq!(result, (Some(0), Some(0)), "{round}: {ending:?}");
+            }
         }
     }
 
@@ -243,7 +306,7 @@ each_transport! {
 
     /// Whatever the engine does at that moment for requests that wait.
     fn kill_9_again_and_again(on) {
-        for _ in 0..40 {
+        for _ in 0..rounds() {
             let fs = Server::new("engine_ll").mount(on);
             let clients: Vec<_> = (0..10).map(|_| reader(&fs, "park")).collect();
             fs.until("parked", 10);
@@ -256,26 +319,38 @@ each_transport! {
     }
 
     fn kill_9_under_load(on) {
-        let fs = Server::new("engine_ll").mount(on);
-        let clients = load(&fs);
-        fs.signal(Signal::KILL);
-        clients.into_iter().for_each(|client| client.join().unwrap());
-        assert_eq!(fs.ended().status.signal(), Some(9));
+        for _ in 0..rounds().div_ceil(4) {
+            let fs = Server::new("engine_ll").mount(on);
+            let clients = load(&fs);
+            fs.signal(Signal::KILL);
+            clients.into_iter().for_each(|client| client.join().unwrap());
+            assert_eq!(fs.ended().status.signal(), Some(9));
+        }
     }
 
-    /// A child that a handler forked, and that has closed all descriptors,
-    /// must not keep clients of the dead server waiting.
+    /// A child that a handler forked, and that has closed all descriptors, or the
+    /// only one it knows of, must not keep clients of the dead server waiting; on
+    /// rings nor one that has closed none.
     fn kill_9_with_a_forked_child(on) {
-        let fs = Server::new("engine_ll").mount(on);
-        let child = reader(&fs, "hold_child").join().unwrap().unwrap();
-        let client = reader(&fs, "park");
-        fs.until("parked", 1);
-        let child = Pid::from_raw(child.parse().unwrap()).unwrap();
-        fs.signal(Signal::KILL);
-        client.join().unwrap().expect_err("the server is dead");
-        fs::metadata(fs.at("another")).expect_err("the server is dead");
-        kill_process(child, Signal::KILL).expect("the child still lives");
-        assert_eq!(fs.ended().status.signal(), Some(9));
+        for name in ["hold_child", "hold_child_fd", "hold_child_all"] {
+            if on == Transport::Dev && name == "hold_child_all" {
+                // As libfuse's: it could answer, and notify.
+                return skip("children have the descriptor of the connection there");
+            }
+            for arg in ["-ofsname=x", "-s"] {
+                let fs = Server::new("engine_ll").arg(arg).mount(on);
+                let child = reader(&fs, name).join().unwrap().unwrap();
+                let client = reader(&fs, "park");
+                fs.until("parked", 1);
+                let child = Pid::from_raw(child.parse().unwrap()).unwrap();
+                fs.signal(Signal::KILL);
+                client.join().unwrap().expect_err("the server is dead");
+                fs::metadata(fs.at("another")).expect_err("the server is dead");
+                assert!(process::alive(child.as_raw_nonzero().get() as u32), "{name} {arg}");
+                kill_process(child, Signal::KILL).expect("kill");
+                assert_eq!(fs.ended().status.signal(), Some(9));
+            }
+        }
     }
 
     fn loop_exit_reset_loop_again(on) {

@@ -5,9 +5,11 @@ mod support;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::process::Command;
 use std::sync::Arc;
 
 use support::machine::{device, is_root, rings, with_rings_off};
+use support::mount::built;
 use support::*;
 
 /// Skips tests that need ringfuse, a mount and rings.
@@ -89,6 +91,32 @@ fn queue_depths() {
     }
 }
 
+/// An option that means nothing is an error; a variable is told, and ignored.
+#[test]
+fn bounds_of_what_is_parked() {
+    if !possible() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    for value in ["0", "many", ""] {
+        let option = format!("io_uring_max_parked={value}");
+        let output = Command::new(built("engine_ll"))
+            .arg(directory.path())
+            .args(["-f", "-o", &option])
+            .output()
+            .expect("engine_ll");
+        assert_eq!(output.status.code(), Some(1), "{option}: {output:?}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains(&format!("invalid parameter in option `{option}'")), "{text}");
+    }
+    for value in ["0", "-1", "many"] {
+        let fs = server().env("RINGFUSE_MAX_PARKED", value).mount(Transport::Ring);
+        let line = format!("RINGFUSE_MAX_PARKED={value}: must be a number");
+        assert!(fs.log().contains(&line), "{}", fs.log());
+    }
+    check(server().option("io_uring_max_parked=1"), Transport::Ring, "");
+}
+
 #[test]
 fn the_module_parameter_is_off() {
     if !possible() {
@@ -135,6 +163,32 @@ fn descriptors_run_out_later() {
 }
 
 each_transport! {
+    /// Descriptors are for threads, of which there are few, not for CPUs.
+    fn few_descriptors_for_many_cpus(on) {
+        let possible = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap();
+        let last = possible.trim().rsplit(['-', ',']).next().unwrap().parse::<usize>().unwrap();
+        if stock() || last < 63 {
+            return skip("fewer than 64 CPUs are possible (the lab has a machine), or libfuse");
+        }
+        let fs = server().under(&["prlimit", "--nofile=64:64"]).mount(on);
+        let file = |name: &str| Arc::new(File::open(fs.at(name)).unwrap());
+        let (park, block) = (file("park"), file("block"));
+        for cpu in cpus() {
+            let client = |file: &Arc<File>| {
+                let file = file.clone();
+                pinned(cpu, move || file.read_at(&mut [0; 64], 0).unwrap())
+            };
+            let parked: Vec<_> = (0..50).map(|_| client(&park)).collect();
+            fs.until("parked", 50);
+            let inside: Vec<_> = (0..4).map(|_| client(&block)).collect();
+            fs.until("blocked", 4);
+            fs.command("release");
+            fs.command("unblock");
+            assert!(parked.into_iter().all(|client| client.join().unwrap() == 6));
+            assert!(inside.into_iter().all(|client| client.join().unwrap() == 7));
+        }
+    }
+
     fn statistics_at_the_end(on) {
         if stock() {
             return skip("only ringfuse has statistics");

@@ -253,9 +253,9 @@ fn matrix() {
     let has_rings = |release: &str| version(release) >= (6, 14);
     let machines: &[(&[&str], &[&str])] = &[
         (&["--cpus", "1"], &[]),
-        (&["--cpus", "8", "--nodes", "2"], &[]),
+        (&["--cpus", "8", "--nodes", "2"], &["cpus"]),
         (&["--cpus", "2", "--no-rings"], &[]),
-        (&["--cpus", "64", "--online", "2"], &["memory"]),
+        (&["--cpus", "64", "--online", "2"], &["memory", "transport"]),
         (SPARSE, MOST),
     ];
     let mut failures = 0;

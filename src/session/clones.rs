@@ -8,6 +8,7 @@
 use super::Session;
 use crate::errno::{Errno, Result};
 use crate::sys::fd;
+use crate::sys::fork::Unshared;
 use parking_lot::Mutex;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
@@ -39,7 +40,7 @@ impl Clones {
 /// A worker's descriptor.
 pub enum ClonedFd {
     /// Made by the library.
-    Ours(OwnedFd),
+    Ours(Unshared<OwnedFd>),
     /// Made by the function of `fuse_session_custom_io`.
     Programs(RawFd),
 }
@@ -48,7 +49,10 @@ impl ClonedFd {
     fn new(session: &Session) -> Result<Self> {
         match session.custom_io() {
             Some(_) => Self::from_program(session),
-            None => fd::clone_fuse(session.fd(), &crate::mount::device_path()).map(Self::Ours),
+            None => {
+                let clone = || fd::clone_fuse(session.fd(), &crate::mount::device_path());
+                Unshared::new(clone).map(Self::Ours)
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use crate::abi::public::{cap, layout, ConnInfo, Layout, CONN_NO_INTERRUPT};
 use crate::errno::{Errno, Result};
 use crate::session::request::Request;
 use crate::sys;
+use crate::sys::fork::Withheld;
 use crate::transport::ring::{self, Engine};
 use crate::{conn, transport};
 use std::io::IoSlice;
@@ -377,12 +378,24 @@ impl Session {
     fn settle_on_rings(&self, engine: Arc<Engine>) {
         *self.engine.lock() = Some(engine.clone());
         match engine.start() {
-            Ok(()) => self.settle("ring", &engine.describe()),
-            Err(reason) => {
+            Ok(()) => {
+                // A forked child could do nothing with it but keep the mount alive.
+                *self.withheld.lock() = Withheld::new(self.fd());
+                self.settle("ring", &engine.describe());
+            }
+            Err(ring::NotBegun { errno, can_go_back }) => {
                 *self.engine.lock() = None;
                 engine.stop();
                 self.page().begin_rings();
+                let reason = format!("the kernel refused to register ring entries: {errno}");
                 self.settle_on_dev(&reason);
+                if !can_go_back {
+                    crate::log_error!(
+                        "ringfuse: the kernel waits for ring entries that it does not take \
+                         ({errno}): the session ends"
+                    );
+                    self.fail(errno);
+                }
             }
         }
     }

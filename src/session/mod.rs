@@ -35,6 +35,7 @@ use crate::daemonize;
 use crate::errno::{Errno, Result};
 use crate::mount::{self, Mounted};
 use crate::sys::fd::EventFd;
+use crate::sys::fork::Withheld;
 use crate::sys::wake::Alarm;
 use crate::transport::dev::Slots;
 use crate::transport::ring::Engine;
@@ -126,6 +127,8 @@ pub struct Session {
     /// Workers' descriptors.
     clones: clones::Clones,
     engine: Mutex<Option<Arc<Engine>>>,
+    /// The descriptor, from forked children, as long as there are rings.
+    withheld: Mutex<Option<Withheld>>,
     /// Engines whose rings have ended.
     retired: Mutex<Vec<Arc<Engine>>>,
     serving: AtomicU32,
@@ -135,6 +138,8 @@ pub struct Session {
     page: Arc<page::Page>,
     /// The number of the connection, where the kernel tells it; else 0.
     connection: AtomicU64,
+    /// The device number of the mount; 0 if it is not known.
+    device_number: AtomicU64,
     watchdog: Mutex<Weak<watchdog::Watchdog>>,
     this: Weak<Session>,
 }
@@ -198,12 +203,14 @@ impl Session {
             retrievals: Default::default(),
             clones: Default::default(),
             engine: Mutex::new(None),
+            withheld: Mutex::new(None),
             retired: Mutex::default(),
             serving: AtomicU32::new(0),
             paths: OnceCell::new(),
             reasons: Mutex::default(),
             page,
             connection: AtomicU64::new(0),
+            device_number: AtomicU64::new(0),
             watchdog: Mutex::default(),
             this: this.clone(),
         }))
@@ -311,6 +318,7 @@ impl Session {
         self.fd.store(mounted.fd.as_raw_fd(), Ordering::Release);
         *self.mounted.lock() = Some(mounted);
         self.note_connection();
+        self.note_device_number();
         self.show_state();
     }
 
@@ -326,6 +334,23 @@ impl Session {
     pub fn mountpoint(&self) -> Option<CString> {
         let mounted = self.mounted.lock();
         mounted.as_ref()?.mount.as_ref().map(|mount| mount.mountpoint().to_owned())
+    }
+
+    /// Finds out the device number. Only now: later the process may see the mount no
+    /// more, in another mount namespace or after a lazy unmount.
+    fn note_device_number(&self) {
+        // The kernel's form of device numbers has 20 bits for the minor one.
+        let number = match self.connection.load(Ordering::Relaxed) {
+            0 => self.mountpoint().as_deref().and_then(mount::device_of),
+            dev => Some(libc::makedev((dev >> 20) as u32, (dev & 0xf_ffff) as u32)),
+        };
+        self.device_number.store(number.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// The device number of the mount (`st_dev`), if it is known. The mount may not be
+    /// visible to this process.
+    pub fn device_number(&self) -> Option<libc::dev_t> {
+        Some(self.device_number.load(Ordering::Relaxed)).filter(|&number| number != 0)
     }
 
     /// See [`mount::Mount::lifeline`].
@@ -344,6 +369,7 @@ impl Session {
             return;
         };
         self.fd.store(-1, Ordering::SeqCst);
+        *self.withheld.lock() = None;
         self.connection.store(0, Ordering::Relaxed);
         self.page.end();
         // They write to descriptors whose numbers may soon be other files'.
@@ -454,10 +480,13 @@ impl Session {
         self.await_answers();
         self.free_descriptor_of_watchdog();
         self.stop_engine();
-        self.retired.lock().clear();
-        self.clones.close();
         self.initialized.store(false, Ordering::Release);
         self.call_destroy();
+        // Which may have answered what was kept, or waited for who does.
+        self.await_answers();
+        self.retired.lock().clear();
+        self.clones.close();
+        *self.withheld.lock() = None;
         if let Some(mounted) = self.mounted.lock().take() {
             // Not unmounted by the program: only the descriptor goes.
             drop(mounted);

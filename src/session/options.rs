@@ -29,6 +29,8 @@ pub struct SessionOptions {
     pub transport: Transport,
     /// Ring entries that each queue starts with; at least 1.
     pub queue_depth: u32,
+    /// Requests that may be kept for a later answer on rings, if somebody said a number.
+    pub max_parked: Option<u32>,
     /// Everything that concerns mounting.
     pub mount: MountOptions,
 }
@@ -40,6 +42,7 @@ enum Action {
     Uring,
     NoUring,
     QueueDepth,
+    MaxParked,
 }
 
 const TABLE: &[Template<'static, Action>] = &[
@@ -50,6 +53,7 @@ const TABLE: &[Template<'static, Action>] = &[
     template(c"io_uring", Action::Uring),
     template(c"no_io_uring", Action::NoUring),
     template(c"io_uring_q_depth=%u", Action::QueueDepth),
+    template(c"io_uring_max_parked=%u", Action::MaxParked),
 ];
 
 #[derive(Default)]
@@ -74,6 +78,10 @@ impl Receiver<Action> for Collector {
             Action::Uring => self.options.transport = Transport::Ring,
             Action::NoUring => self.options.transport = Transport::Dev("option no_io_uring"),
             Action::QueueDepth => self.options.queue_depth = matched.unsigned()?,
+            Action::MaxParked => match matched.unsigned()? {
+                0 => return Err(matched.invalid()),
+                max => self.options.max_parked = Some(max),
+            },
         }
         Ok(Verdict::Drop)
     }
@@ -132,6 +140,14 @@ impl SessionOptions {
                 Err(_) => {
                     crate::log_warning!("FUSE_URING_QUEUE_DEPTH={text}: not a number; ignored")
                 }
+            }
+        }
+        if let Some(text) = get("RINGFUSE_MAX_PARKED") {
+            match text.parse() {
+                Ok(max @ 1..) => self.max_parked = Some(max),
+                _ => crate::log_warning!(
+                    "RINGFUSE_MAX_PARKED={text}: must be a number, at least 1; ignored"
+                ),
             }
         }
     }

@@ -104,7 +104,7 @@ pub struct Cell {
 
 impl Cell {
     /// Requests that wait for an answer, their callback having returned.
-    fn waiting(&self) -> u64 {
+    pub fn waiting(&self) -> u64 {
         let answered = self.answered_later.load(Ordering::Relaxed);
         self.parked.load(Ordering::Relaxed).saturating_sub(answered)
     }

@@ -4,7 +4,7 @@ use super::request::Request;
 use crate::abi::kernel::*;
 use crate::abi::public::{EntryParam, FileBit, OpenedFile};
 use crate::errno::{Errno, Result};
-use crate::transport::{answer, answer_error};
+use crate::transport::{answer, answer_error, note_file};
 use std::io::IoSlice;
 use std::sync::atomic::Ordering;
 use zerocopy::{FromZeros, IntoBytes};
@@ -100,6 +100,9 @@ fn open_of(file: &OpenedFile) -> OpenOut {
 
 /// An inode; `ino` 0 says that the name does not exist and may be cached so.
 pub fn entry(req: &Request, entry: &EntryParam) -> Result<()> {
+    if entry.ino != 0 && entry.attr.st_mode & libc::S_IFMT == libc::S_IFREG {
+        note_file(req, entry.ino);
+    }
     one(req, &entry_of(entry))
 }
 

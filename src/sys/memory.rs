@@ -54,6 +54,29 @@ impl Map {
         Ok(map)
     }
 
+    /// What is touched from now on is taken of the memory of NUMA node `node`, while
+    /// that has any.
+    pub fn prefer_node(&self, node: u16) {
+        const MPOL_PREFERRED: libc::c_int = 1;
+        const BITS: usize = libc::c_ulong::BITS as usize;
+        let mut nodes = [0 as libc::c_ulong; 1 + u16::MAX as usize / BITS];
+        let node = usize::from(node);
+        nodes[node / BITS] |= 1 << (node % BITS);
+        // SAFETY: our own pages; the kernel reads bits up to that of the node, and takes
+        // one off the number given. Where it refuses the memory is anybody's.
+        unsafe {
+            libc::syscall(
+                libc::SYS_mbind,
+                self.start.as_ptr(),
+                self.len,
+                MPOL_PREFERRED,
+                nodes.as_ptr(),
+                node + 2,
+                0,
+            )
+        };
+    }
+
     /// Pages that children made by fork share.
     pub fn reserve_shared(len: usize) -> Result<Self> {
         Self::pages(len, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1)

@@ -6,6 +6,7 @@ pub mod charset;
 pub mod cputime;
 pub mod dynamic;
 pub mod fd;
+pub mod fork;
 pub mod groups;
 pub mod imports;
 pub mod kernel_order;

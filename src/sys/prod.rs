@@ -7,6 +7,7 @@
 //! clone(2) without an exit signal, so a program that waits for its own children
 //! never sees it.
 
+use super::affinity::CpuSet;
 use super::memory::Map;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,10 +27,10 @@ struct Shared {
 }
 
 impl Prodder {
-    /// Starts a child on the calling thread's CPUs that will keep asking the
-    /// filesystem on `device`, after [`Prodder::go`]. `None` if that is not
-    /// possible here.
-    pub fn start(device: libc::dev_t) -> Option<Self> {
+    /// Starts a child on the calling thread's CPUs, or on `cpu`, that will keep asking
+    /// the filesystem on `device`, after [`Prodder::go`]. `None` if that is not possible
+    /// here.
+    pub fn start(device: libc::dev_t, cpu: Option<u16>) -> Option<Self> {
         let number = ustat_number()?;
         // The system call takes the kernel's own 32-bit device number.
         let (major, minor) = (libc::major(device), libc::minor(device));
@@ -43,7 +44,11 @@ impl Prodder {
             // SAFETY: `words` is in a map that the child shares.
             0 => unsafe { prod(number, dev, words) },
             -1 => None,
-            pid => Some(Self { pid: pid as i32, shared }),
+            pid => {
+                let prodder = Self { pid: pid as i32, shared };
+                // Given up, it ends without a call.
+                cpu.is_none_or(|cpu| move_out(prodder.pid, cpu)).then_some(prodder)
+            }
         }
     }
 
@@ -85,6 +90,14 @@ impl Drop for Prodder {
         LEFT_OVER.lock().push(self.pid);
         collect();
     }
+}
+
+/// Moves process `pid` to a CPU that is not in this process's cpuset: into the system's
+/// own one, which takes the rights of root, and the system's cgroups.
+fn move_out(pid: i32, cpu: u16) -> bool {
+    const ROOTS: [&str; 2] = ["/sys/fs/cgroup/cpuset/cgroup.procs", "/sys/fs/cgroup/cgroup.procs"];
+    let moved = ROOTS.iter().any(|root| std::fs::write(root, pid.to_string()).is_ok());
+    moved && CpuSet::one(cpu.into()).is_some_and(|cpu| cpu.apply(pid).is_ok())
 }
 
 /// Children that were on their way out when they were given up.

@@ -60,6 +60,13 @@ pub fn answer(req: &Request, parts: &[IoSlice<'_>]) -> Result<()> {
     result
 }
 
+/// The answer that `req` is about to get tells the kernel of the regular file `nodeid`.
+pub fn note_file(req: &Request, nodeid: u64) {
+    if let Route::Ring = req.route() {
+        ring::note_file(req, nodeid);
+    }
+}
+
 /// Answers with `error` (positive; 0 is success without data).
 pub fn answer_error(req: &Request, error: i32) -> Result<()> {
     let _session = keep_session(req);

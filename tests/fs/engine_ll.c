@@ -21,14 +21,17 @@
  *     intr_poll     stays inside until fuse_req_interrupted(), answers EINTR
  *     intr_late     the same, then sets an interrupt function, which must be
  *                   called at once; answers EINTR, or EIO if it was not
- *     hold_child    the pid of a forked child that closes every descriptor
- *                   and lives on for 20 s
+ *     hold_child    the pid of a forked child that lives on for 20 s and closes
+ *                   every descriptor; hold_child_fd: only that of the session;
+ *                   hold_child_all: none
  *     groups        the number of supplementary groups of the client
  *     exit          calls fuse_session_exit(), then answers
  *     pid           the pid of the filesystem
  *     zeros         as many zero bytes as were asked for
  *     slow_zeros    the same after 100 ms
  *     stream        as zeros, through the page cache
+ *
+ * The extended attribute user.park of any inode is read as "park" is.
  *
  * Commands: unblock, release, told (what ringfuse.h says), and the numbers inside
  * (handlers now), peak (most handlers at once; sets it to 0), blocked (that wait for "unblock"),
@@ -269,14 +272,17 @@ static long mask_of_nproc(void)
 	return cpus;
 }
 
-static long held_child(void)
+static long held_child(const char *which)
 {
 	pid_t pid = fork();
 
 	if (pid == 0) {
 		signal(SIGALRM, SIG_DFL);
 		alarm(20);
-		syscall(SYS_close_range, 0u, ~0u, 0u);
+		if (!*which)
+			syscall(SYS_close_range, 0u, ~0u, 0u);
+		else if (strcmp(which, "_fd") == 0)
+			close(fuse_session_fd(serve_session));
 		for (;;)
 			pause();
 	}
@@ -348,8 +354,8 @@ static void behave(fuse_req_t req, const char *name, size_t size,
 		count = interrupts;
 		fuse_req_interrupt_func(req, interrupted, NULL);
 		fuse_reply_err(req, interrupts == count + 1 ? EINTR : EIO);
-	} else if (strcmp(name, "hold_child") == 0) {
-		number_answer(req, held_child());
+	} else if (strncmp(name, "hold_child", 10) == 0) {
+		number_answer(req, held_child(name + 10));
 	} else if (strcmp(name, "pid") == 0) {
 		number_answer(req, getpid());
 	} else if (strcmp(name, "groups") == 0) {
@@ -365,6 +371,20 @@ static void behave(fuse_req_t req, const char *name, size_t size,
 	} else {
 		text_answer(req, text);
 	}
+}
+
+static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
+			size_t size)
+{
+	(void)ino;
+	(void)size;
+	if (strcmp(name, "user.park") != 0) {
+		fuse_reply_err(req, ENODATA);
+		return;
+	}
+	pthread_mutex_lock(&lock);
+	park(req, name);
+	pthread_mutex_unlock(&lock);
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
@@ -482,6 +502,7 @@ int main(int argc, char **argv)
 	static const struct fuse_lowlevel_ops ops = {
 		.init = op_init, .lookup = op_lookup, .getattr = op_getattr,
 		.open = op_open, .read = op_read, .destroy = op_destroy,
+		.getxattr = op_getxattr,
 	};
 
 	serve_parse(argc, argv, NULL, NULL);

@@ -7,7 +7,8 @@
  *
  *     -o loops=N    runs the loop N times over one mount; after each but the
  *                   last it says "loop RESULT exited EXITED" and waits for the
- *                   command "go", then calls fuse_session_reset()
+ *                   command "go", then calls fuse_session_reset(); or for "end",
+ *                   after which no loop comes any more
  *     -o alternate  a single-threaded loop and one with threads take turns
  *     -o mounts=N   N sessions, one after the other; each says "mounted" and,
  *                   when it is destroyed, "ended RESULT fds= threads= maps=
@@ -40,6 +41,7 @@ static const struct fuse_opt lifecycle_opts[] = {
 
 static sem_t go;
 static _Atomic fuse_req_t late;
+static _Atomic int over;
 
 static void attributes(fuse_ino_t ino, struct stat *attr)
 {
@@ -106,7 +108,9 @@ static long command(struct fuse_session *se, int argc, char **argv)
 	(void)argc;
 	if (strcmp(argv[0], "late") == 0)
 		return late != NULL;
-	if (strcmp(argv[0], "go") != 0)
+	if (strcmp(argv[0], "end") == 0)
+		over = 1;
+	else if (strcmp(argv[0], "go") != 0)
 		return -ENOSYS;
 	sem_post(&go);
 	return 0;
@@ -189,6 +193,8 @@ static int session(struct fuse_args *args)
 		say("loop %d exited %d", res, fuse_session_exited(se) != 0);
 		while (sem_wait(&go) != 0)
 			;
+		if (over)
+			break;
 		fuse_session_reset(se);
 	}
 	serve_release();

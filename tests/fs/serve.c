@@ -1,8 +1,11 @@
+#define _GNU_SOURCE
 #include "serve.h"
+#include "filter.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,6 +23,7 @@ static command_fn command_table;
 
 static const struct fuse_opt serve_opts[] = {
 	{ "trace=%s", offsetof(struct serve_options, trace), 1 },
+	{ "hide", offsetof(struct serve_options, hide), 1 },
 	FUSE_OPT_END,
 };
 
@@ -111,6 +115,12 @@ static void run_command(char *line)
 		answer = serve_session ? 0 : -ENOTCONN;
 		if (serve_session)
 			fuse_session_exit(serve_session);
+	} else if (strcmp(argv[0], "forbid") == 0 && argc == 3) {
+		answer = filter_call(filter_number(argv[1]), atoi(argv[2]));
+	} else if (strcmp(argv[0], "become") == 0 && argc == 2) {
+		uid_t id = atoi(argv[1]);
+
+		answer = setgid(id) != 0 || setuid(id) != 0 ? -errno : 0;
 	} else if (command_table) {
 		answer = command_table(serve_session, argc, argv);
 	} else {
@@ -199,6 +209,26 @@ __attribute__((weak)) int serve_loop(struct fuse_session *se)
 	return res;
 }
 
+/* From now on this process has mounts of its own, and no filesystem of FUSE is among
+ * them: neither its own, nor those of other tests, which would not end before it. */
+static int hide(void)
+{
+	char line[PATH_MAX + 256], path[PATH_MAX];
+	FILE *mounts;
+
+	if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+		return -1;
+	mounts = fopen("/proc/self/mountinfo", "re");
+	if (!mounts)
+		return -1;
+	while (fgets(line, sizeof(line), mounts))
+		if (strstr(line, " - fuse") && !strstr(line, " - fusectl") &&
+		    sscanf(line, "%*s %*s %*s %*s %4095s", path) == 1)
+			umount2(path, MNT_DETACH);
+	fclose(mounts);
+	return 0;
+}
+
 int serve(const struct fuse_lowlevel_ops *ops, size_t op_size,
 	  command_fn commands)
 {
@@ -213,6 +243,10 @@ int serve(const struct fuse_lowlevel_ops *ops, size_t op_size,
 		goto out_destroy;
 	if (serve_attach(se) != 0)
 		goto out_signals;
+	if (opts->hide && hide() != 0) {
+		perror("hide");
+		goto out_unmount;
+	}
 	if (fuse_daemonize(opts->cmdline.foreground) != 0)
 		goto out_unmount;
 	serve_session = se;

@@ -43,6 +43,7 @@ struct serve_options {
 	struct fuse_args args;
 	struct fuse_conn_info_opts *conn;
 	char *trace;
+	int hide; /* from this process's own mount namespace, once mounted */
 };
 
 extern struct serve_options serve_options;
@@ -55,8 +56,9 @@ void serve_parse(int argc, char **argv, const struct fuse_opt *own, void *data);
 /* The session that commands are about; NULL while there is none. */
 extern _Atomic(struct fuse_session *) serve_session;
 
-/* Starts the thread that serves commands. `commands` may be NULL; "exit"
- * (fuse_session_exit) and "ping" are always there. */
+/* Starts the thread that serves commands. `commands` may be NULL; always there are
+ * "exit" (fuse_session_exit), "ping", "forbid CALL ERRNO" (see filter.h; in all
+ * threads), and "become ID", user and group of the whole process. */
 void serve_commands(command_fn commands);
 
 /* The session is about to be torn down: waits for the command that runs; later

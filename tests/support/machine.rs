@@ -69,6 +69,13 @@ pub fn checker_link_args() -> Vec<String> {
     args.split_whitespace().map(str::to_owned).collect()
 }
 
+/// How often a test does what takes no time, over both transports: 100 times or more,
+/// but in guests, which are slow.
+pub fn rounds() -> usize {
+    let rounds = env::var("RINGFUSE_TEST_ROUNDS").ok();
+    rounds.map_or(100, |rounds| rounds.parse().expect("RINGFUSE_TEST_ROUNDS: a number"))
+}
+
 /// The CPUs this process may use.
 pub fn cpus() -> Vec<usize> {
     let set = rustix::thread::sched_getaffinity(None).expect("sched_getaffinity");
@@ -164,15 +171,20 @@ fn restore_at_exit(path: &Path, memo: &Path, lock: File) -> io::Result<()> {
 /// Runs `f` while no other test begins a mount on rings, with `enable_uring`
 /// off. Only after `rings()` was Ok, and as root.
 pub fn with_rings_off<T>(f: impl FnOnce() -> T) -> T {
-    struct On;
-    impl Drop for On {
+    with_setting(Path::new(ENABLE_URING), "N", f)
+}
+
+/// The same with `value` in the setting `path`, which is set back.
+pub fn with_setting<T>(path: &Path, value: &str, f: impl FnOnce() -> T) -> T {
+    struct Back<'a>(&'a Path, String);
+    impl Drop for Back<'_> {
         fn drop(&mut self) {
-            fs::write(ENABLE_URING, "Y").expect("enable_uring");
+            fs::write(self.0, &self.1).expect("the setting");
         }
     }
     let _alone = parameter_lock(FlockOperation::LockExclusive);
-    fs::write(ENABLE_URING, "N").expect("enable_uring");
-    let _on = On;
+    let _back = Back(path, fs::read_to_string(path).expect("the setting"));
+    fs::write(path, value).expect("the setting");
     f()
 }
 

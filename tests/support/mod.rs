@@ -18,6 +18,7 @@
 //! * `RINGFUSE_TEST_LIBDIR`: a directory with another library to test.
 //! * `RINGFUSE_TEST_CALLS`: a directory for what the filesystems called, see
 //!   `record.rs`.
+//! * `RINGFUSE_TEST_ROUNDS`: how often what is quick is repeated, by default 100 times.
 //! * `RINGFUSE_TEST_CHECKED`: set by `scripts/sanitize.sh`, which runs the
 //!   filesystems under a checker: how to link a program that it can watch.
 //! * `RINGFUSE_TEST_STOCK=1`: the library under test is libfuse; what only
@@ -35,7 +36,7 @@ pub mod record;
 pub mod trace;
 
 pub use client::{eventually, fnv, me, pinned, Pinned};
-pub use machine::{cpus, skip, stock, Transport};
+pub use machine::{cpus, rounds, skip, stock, Transport};
 pub use mount::{narrow, Ending, Mount, Server};
 pub use trace::Line;
 

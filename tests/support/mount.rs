@@ -121,6 +121,14 @@ impl Server {
         self.mounted(Transport::Dev)
     }
 
+    /// Mounts, and asks nothing of the filesystem, which may serve nothing.
+    pub fn mount_and_no_more(self) -> Mount {
+        let _stays_on = rings_stay_on();
+        let mount = self.start(Transport::Ring);
+        mount.event("mounted");
+        mount
+    }
+
     fn mounted(self, on: Transport) -> Mount {
         let mut mount = self.start(on);
         mount.event("mounted");

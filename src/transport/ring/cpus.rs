@@ -18,6 +18,41 @@ fn count(list: &str) -> Option<usize> {
         .filter(|&count| count > 0)
 }
 
+/// Whether CPU `cpu` is online, so that it may have clients.
+pub fn is_online(cpu: u16) -> bool {
+    std::fs::read_to_string("/sys/devices/system/cpu/online")
+        .is_ok_and(|text| has(text.trim(), usize::from(cpu)))
+}
+
+/// The NUMA node of each of `count` CPUs, where there is more than one and it is known:
+/// CPUs that were never online may have none.
+pub fn nodes(count: usize) -> Vec<Option<u16>> {
+    let read = |name: &str| std::fs::read_to_string(format!("/sys/devices/system/node/{name}"));
+    let mut nodes = vec![None; count];
+    let online = read("online").unwrap_or_default();
+    let all = 0..self::count(online.trim()).unwrap_or(0);
+    for node in all.filter(|&node| node < usize::from(u16::MAX) && has(online.trim(), node)) {
+        let list = read(&format!("node{node}/cpulist")).unwrap_or_default();
+        let of_node = nodes.iter_mut().enumerate().filter(|(cpu, _)| has(list.trim(), *cpu));
+        of_node.for_each(|(_, place)| *place = Some(node as u16));
+    }
+    let first = nodes.iter().flatten().next();
+    match nodes.iter().flatten().any(|node| Some(node) != first) {
+        true => nodes,
+        false => vec![None; count],
+    }
+}
+
+/// Whether a list such as "0-3" or "0,2-5" has `cpu`.
+fn has(list: &str, cpu: usize) -> bool {
+    list.split(',').any(|range| {
+        let mut ends = range.splitn(2, '-').map(|end| end.trim().parse::<usize>().ok());
+        let first = ends.next().flatten();
+        let last = ends.next().map_or(first, |last| last);
+        matches!((first, last), (Some(first), Some(last)) if (first..=last).contains(&cpu))
+    })
+}
+
 /// Binds the calling thread to the CPU of `queue`; false if that CPU is offline
 /// or not ours to use.
 pub fn pin_to(queue: u16) -> bool {
@@ -26,7 +61,13 @@ pub fn pin_to(queue: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::count;
+    use super::{count, has};
+
+    #[test]
+    fn cpus_in_lists() {
+        assert!(has("0", 0) && has("0-3", 2) && has("0,2-5,7", 7) && has("0,2-5", 5));
+        assert!(!has("0", 1) && !has("0,2-5", 1) && !has("", 0) && !has("x-y", 0));
+    }
 
     #[test]
     fn cpu_lists() {

@@ -84,9 +84,12 @@ unsafe impl Send for EntryBox {}
 unsafe impl Sync for EntryBox {}
 
 impl EntryBox {
-    /// Reserves an entry for `queue`; only the first page is touched.
-    pub fn new(engine: &Engine, queue: u16, payload_len: usize) -> Result<Self> {
+    /// Reserves an entry for `queue`, whose CPU is on NUMA node `node` if there are
+    /// several; only the first page is touched.
+    pub fn new(engine: &Engine, queue: u16, node: Option<u16>, payload_len: usize) -> Result<Self> {
         let map = Map::reserve_by_page(HEAD + payload_len)?;
+        // Threads that are not bound touch it from anywhere.
+        node.into_iter().for_each(|node| map.prefer_node(node));
         let (start, map_len) = map.into_raw();
         let pointer = start.cast::<Entry>();
         // SAFETY: the map is at least HEAD bytes, zeroed, page-aligned and ours.

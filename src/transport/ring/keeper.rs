@@ -20,7 +20,7 @@ use super::stream;
 use super::uring::Ring;
 use super::watch::Watch;
 use super::worker::{Beginning, Served, Worker};
-use super::Engine;
+use super::{Engine, NotBegun};
 use crate::errno::{Errno, Result};
 use crate::session::LoopShape;
 use crate::sys::fd::wait_readable;
@@ -79,7 +79,7 @@ impl Answers {
 pub struct Handle {
     thread: Thread,
     go: SyncSender<()>,
-    registered: Receiver<Result<()>>,
+    registered: Receiver<std::result::Result<(), NotBegun>>,
 }
 
 impl Handle {
@@ -91,7 +91,9 @@ impl Handle {
         let (done, registered) = sync_channel(1);
         let engine = engine.clone();
         let thread = spawn(c"fuse-keeper", SignalMask::All, move || {
-            let ring = match Ring::new(&engine.files, COMPLETIONS) {
+            let ring = Ring::new(&engine.files, COMPLETIONS)
+                .and_then(|mut ring| ring.try_out().map(|()| ring));
+            let ring = match ring {
                 Ok(ring) => ring,
                 Err(errno) => {
                     let _ = ready.send(Err(errno));
@@ -114,6 +116,7 @@ impl Handle {
             // The engine was started, or dropped without having been.
             if may_go.recv().is_ok() {
                 let result = keeper.register(&first);
+                let result = result.map_err(|errno| NotBegun::new(&mut keeper.ring, errno));
                 let ok = result.is_ok();
                 let _ = done.send(result);
                 if ok {
@@ -132,9 +135,10 @@ impl Handle {
     }
 
     /// Lets the keeper register its entries and begin.
-    pub fn register(&self) -> Result<()> {
+    pub fn register(&self) -> std::result::Result<(), NotBegun> {
         let _ = self.go.send(());
-        self.registered.recv().unwrap_or(Err(Errno(libc::EIO)))
+        let ended = NotBegun { errno: Errno(libc::EIO), can_go_back: false };
+        self.registered.recv().unwrap_or(Err(ended))
     }
 
     /// Waits for the keeper's end, which the engine has asked for.
@@ -188,18 +192,19 @@ impl Keeper {
     }
 
     fn run(&mut self) {
-        if let Err(errno) = self.serve() {
-            crate::log_error!("ringfuse: the keeper's ring failed: {errno}");
-            self.engine.session.fail(errno);
-            // The handler threads must hear of the end all the same.
-            while !self.engine.stopping.load(Ordering::SeqCst) {
-                wait_readable(self.engine.bell.as_raw_fd(), Some(Duration::from_millis(100)));
-            }
-            if let Ok(ring) = Ring::new(&self.engine.files, 0) {
-                self.ring = ring;
-                let _ = self.dismiss_workers();
-            }
+        let Err(errno) = self.serve() else {
+            return;
+        };
+        self.engine.failed(format_args!("the keeper's ring failed"), errno);
+        // The handler threads must hear of the end all the same.
+        while !self.engine.stopping.load(Ordering::SeqCst) {
+            wait_readable(self.engine.bell.as_raw_fd(), Some(Duration::from_millis(100)));
         }
+        let dismissed = Ring::new(&self.engine.files, 0).and_then(|ring| {
+            self.ring = ring;
+            self.dismiss_workers()
+        });
+        self.engine.unheard.store(dismissed.is_err(), Ordering::SeqCst);
     }
 
     fn serve(&mut self) -> Result<()> {
@@ -401,7 +406,7 @@ impl Keeper {
         if !self.engine.gone.load(Ordering::SeqCst) {
             for (queue, threads) in findings.grow {
                 // More threads than may run callbacks would only wait for their turn.
-                busy |= self.engine.gate.has_room() && self.grow(queue, threads);
+                busy |= self.engine.gate.has_room() && self.grow(queue, threads)?;
             }
             busy |= self.engine.look_after_kicks(&mut self.rechecks);
         }
@@ -434,9 +439,14 @@ impl Keeper {
     }
 
     /// More threads for `queue`. False if there can be no more.
-    fn grow(&mut self, queue: u16, threads: usize) -> bool {
+    fn grow(&mut self, queue: u16, threads: usize) -> Result<bool> {
         if self.engine.shape == LoopShape::Serial {
-            return false;
+            return Ok(false);
+        }
+        if self.engine.has_no_rings() {
+            // What arrives here is served by threads that need none.
+            self.register_another(queue)?;
+            return Ok(true);
         }
         let mut grown = 0;
         for _ in 0..threads {
@@ -454,7 +464,7 @@ impl Keeper {
             grown += 1;
         }
         self.engine.shown().grown.fetch_add(grown, Ordering::Relaxed);
-        grown > 0
+        Ok(grown > 0)
     }
 
     /// Tells all handler threads to end.

@@ -14,9 +14,12 @@
 //! ([`Recheck`]): no request may wait for ever. A kicker has two ways:
 //!
 //! * FUSE_NOTIFY_RETRIEVE of no bytes for a regular file that the kernel knows:
-//!   its answer comes as a request that nobody waits for.
-//! * Where no file was ever opened: a [`Prodder`], a process that calls ustat(2)
-//!   with the mount's device number, which comes as STATFS.
+//!   its answer comes as a request that nobody waits for. It goes through the
+//!   connection's descriptor, so it asks for no rights and no path.
+//! * Where no file was ever looked up: a [`Prodder`], a process that calls ustat(2)
+//!   with the mount's device number, which comes as STATFS. That needs no path
+//!   either, so it does in another mount namespace and after a lazy unmount; but the
+//!   kernel asks the filesystem only for those who may use it.
 //!
 //! No thread of this process may wait for a request to its own mount: if the
 //! process were killed, that thread would keep the rings' memory, so the rings,
@@ -26,7 +29,6 @@ use super::entry::Entry;
 use super::{cpus, Engine, Queue};
 use crate::abi::kernel::{notify, InHeader, NotifyRetrieveOut, Opcode};
 use crate::errno::{Errno, Result};
-use crate::mount;
 use crate::sys::prod::Prodder;
 use crate::sys::thread::{spawn, SignalMask, Thread};
 use parking_lot::Mutex;
@@ -51,6 +53,8 @@ const MOST_KICKS: u32 = 32;
 /// process helps; and how many may.
 const STUCK: u32 = 50;
 const MAX_PRODDERS: usize = 64;
+/// Entries of a queue that cannot be kicked: at least, and at most.
+const AHEAD: (u64, u64) = (16, 256);
 /// Numbers of our retrievals: even, and no request's nor a program's retrieval's.
 const NUMBERS: u64 = 1 << 61;
 
@@ -114,6 +118,17 @@ impl Kicks {
     }
 }
 
+impl Queue {
+    /// Requests that came, without kicks.
+    fn brought_so_far(&self) -> u64 {
+        self.counters.requests.load(Ordering::SeqCst) - self.kicked.load(Ordering::SeqCst)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.available.load(Ordering::SeqCst) > 0
+    }
+}
+
 impl Engine {
     /// Starts kickers where requests may be stranded, or were some time ago; true
     /// while there are any, or are to be. Called with every look of the keeper.
@@ -148,10 +163,12 @@ impl Engine {
         let engine = self.clone();
         self.queues[queue as usize].kicker.store(true, Ordering::SeqCst);
         let started = spawn(c"fuse-kicker", SignalMask::All, move || {
-            // A CPU that is offline has no clients whose requests could wait.
             if cpus::pin_to(queue) {
                 engine.kick(queue);
+            } else if cpus::is_online(queue) {
+                engine.kick_elsewhere(queue);
             }
+            // A CPU that is offline has no clients whose requests could wait.
             engine.queues[queue as usize].kicker.store(false, Ordering::SeqCst);
         });
         match started {
@@ -165,9 +182,7 @@ impl Engine {
 
     fn kick(&self, index: u16) {
         let queue = &self.queues[index as usize];
-        let brought_so_far =
-            || queue.counters.requests.load(Ordering::SeqCst) - queue.kicked.load(Ordering::SeqCst);
-        let available = || queue.available.load(Ordering::SeqCst) > 0;
+        let (brought_so_far, available) = (|| queue.brought_so_far(), || queue.is_ready());
         let (mut in_vain, mut kicks, mut patience) = (0, 0, LEAST_PATIENCE);
         while in_vain < 2 && kicks < MOST_KICKS && !self.stopping.load(Ordering::SeqCst) {
             let ready = (0..PATIENCE).any(|_| available() || pause());
@@ -177,7 +192,8 @@ impl Engine {
             let before = brought_so_far();
             if self.retrieve(index).is_err() {
                 // No file that the kernel still knows.
-                return self.prod(&brought_so_far, &available);
+                self.prod(queue, None);
+                return;
             }
             self.shown().kicks.fetch_add(1, Ordering::Relaxed);
             kicks += 1;
@@ -199,6 +215,33 @@ impl Engine {
             } else {
                 in_vain += 1;
             }
+        }
+    }
+
+    /// As [`Engine::kick`], for a CPU on which this process may not run.
+    fn kick_elsewhere(&self, index: u16) {
+        let queue = &self.queues[index as usize];
+        if queue.out_of_reach.load(Ordering::SeqCst) || self.prod(queue, Some(index)) {
+            return;
+        }
+        if !queue.out_of_reach.swap(true, Ordering::SeqCst) {
+            crate::log_warning!(
+                "ringfuse: this process may not run on CPU {index} (its cpuset): where many requests \
+                 of that CPU are kept at once, some are served only with the next one that is answered"
+            );
+        }
+        self.register_ahead(index);
+    }
+
+    /// Where a queue cannot be kicked, what its FIFO gets stays there. So entries are
+    /// registered before they are needed, as many again as requests are kept.
+    pub(super) fn register_ahead(&self, index: u16) {
+        let queue = &self.queues[index as usize];
+        let wanted = queue.counters.waiting().clamp(AHEAD.0, AHEAD.1) as i32;
+        let missing = wanted - queue.available.load(Ordering::SeqCst);
+        if missing > 0 {
+            self.wanted.lock().extend(std::iter::repeat_n(index, missing as usize));
+            self.bell.signal();
         }
     }
 
@@ -232,14 +275,17 @@ impl Engine {
     /// Lets processes make requests until they bring nothing. One is enough,
     /// unless a client's request was quicker to the entry than its call, which
     /// then waits in the FIFO itself.
-    fn prod(&self, brought_so_far: &dyn Fn() -> u64, available: &dyn Fn() -> bool) {
+    /// On `cpu`, if it is given. False if there can be no such process, or the kernel
+    /// does not let its calls through.
+    fn prod(&self, queue: &Queue, cpu: Option<u16>) -> bool {
         let _only = self.kicks.one_at_a_time.lock();
-        let Some(device) = self.session.mountpoint().as_deref().and_then(mount::device_of) else {
-            return;
+        let Some(device) = self.session.device_number() else {
+            return false;
         };
         let mut prodders: Vec<Prodder> = Vec::new();
-        let (mut calls, mut brought) = (0, brought_so_far());
+        let (mut calls, mut brought) = (0, queue.brought_so_far());
         let (mut in_vain, mut stuck) = (0, STUCK);
+        let kicked = queue.kicked.load(Ordering::SeqCst);
         while !self.stopping.load(Ordering::SeqCst) {
             if in_vain >= 2 {
                 // Done, but for calls that wait in the FIFO themselves.
@@ -250,8 +296,14 @@ impl Engine {
                 }
             }
             if stuck >= STUCK && prodders.len() < MAX_PRODDERS {
+                let before = prodders.len();
+                prodders.retain(Prodder::is_alive);
+                if prodders.len() < before {
+                    // Its calls are refused.
+                    break;
+                }
                 in_vain = 0;
-                let Some(prodder) = Prodder::start(device) else {
+                let Some(prodder) = Prodder::start(device, cpu) else {
                     break;
                 };
                 self.kicks.prodders.lock().push(prodder.pid());
@@ -263,13 +315,13 @@ impl Engine {
             pause();
             let (calls_now, brought_now) = (
                 prodders.iter().map(|prodder| u64::from(prodder.calls())).sum::<u64>(),
-                brought_so_far(),
+                queue.brought_so_far(),
             );
             if brought_now != brought {
                 (in_vain, stuck) = (0, 0);
             } else if calls_now != calls {
                 (in_vain, stuck) = (in_vain + 1, 0);
-            } else if available() {
+            } else if queue.is_ready() {
                 stuck += 1;
             }
             self.shown().kicks.fetch_add(calls_now.saturating_sub(calls), Ordering::Relaxed);
@@ -277,6 +329,7 @@ impl Engine {
         }
         self.kicks.prodding.store(false, Ordering::SeqCst);
         self.kicks.prodders.lock().clear();
+        queue.kicked.load(Ordering::SeqCst) != kicked
     }
 }
 

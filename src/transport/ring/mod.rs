@@ -44,6 +44,7 @@ use crate::session::request::Request;
 use crate::session::{LoopShape, Session};
 use crate::sys;
 use crate::sys::fd::EventFd;
+use crate::sys::fork::{self, Unshared};
 use crate::sys::thread::Thread;
 use entry::{Entry, EntryBox};
 use gate::{Gate, Permit};
@@ -64,10 +65,13 @@ use worker::Worker;
 /// Handler threads of one session, at most, unless `max_threads` says less. On
 /// 32 bits their stacks of 8 MiB must leave the filesystem most of its 3 GiB.
 pub const MAX_WORKERS: usize = if cfg!(target_pointer_width = "64") { 512 } else { 64 };
-/// Entries of one session, at most, beyond one per queue: as many requests can
-/// be parked.
-pub const MAX_EXTRA_ENTRIES: usize = 8192;
-/// Address space that these may take.
+/// Requests of one session that may be parked before a queue gets no more entries for
+/// others, unless an option says otherwise.
+pub const MAX_PARKED: usize = 8192;
+/// Requests of one queue that may be parked all the same, so that those of one CPU take
+/// nothing from the others.
+const OWN_PARKED: u64 = 16;
+/// Address space that entries may take beyond the first ones.
 const EXTRA_ADDRESSES: usize = if cfg!(target_pointer_width = "64") { usize::MAX } else { 1 << 30 };
 
 /// One queue of the kernel's, as this side sees it.
@@ -83,6 +87,10 @@ struct Queue {
     stranded: AtomicBool,
     /// Whether a thread is kicking this queue.
     kicker: AtomicBool,
+    /// The NUMA node of its CPU, if there are several.
+    node: Option<u16>,
+    /// Nobody here can make requests on its CPU.
+    out_of_reach: AtomicBool,
     /// Retrievals that were asked for as kicks of this queue, and how many of their
     /// entries have been committed.
     kicks_sent: AtomicU64,
@@ -91,7 +99,7 @@ struct Queue {
     streamed: AtomicU64,
     /// Its threads are not to be bound at the moment.
     roams: AtomicBool,
-    /// A regular file of which a request came lately; 0: none.
+    /// A regular file of which a request came or that was looked up lately; 0: none.
     file: AtomicU64,
 }
 
@@ -112,18 +120,37 @@ struct Handed(NonNull<Entry>);
 #[allow(unsafe_code)]
 unsafe impl Send for Handed {}
 
+/// The kernel did not take the entries that it was promised in INIT.
+#[derive(Clone, Copy, Debug)]
+pub struct NotBegun {
+    /// Why not.
+    pub errno: Errno,
+    /// Whether the connection goes on by `/dev/fuse`. If not, the kernel holds requests
+    /// back for ever.
+    pub can_go_back: bool,
+}
+
+impl NotBegun {
+    /// Because of `errno`, said about a command on `ring`.
+    fn new(ring: &mut Ring, errno: Errno) -> Self {
+        Self { errno, can_go_back: ring.give_up().is_ok() }
+    }
+}
+
 /// The rings of one session.
 pub struct Engine {
     session: Arc<Session>,
     shape: LoopShape,
     /// A descriptor of the engine's own, which nobody else closes, until the end.
-    fuse: Mutex<Option<OwnedFd>>,
+    fuse: Mutex<Option<Unshared<OwnedFd>>>,
     fuse_fd: RawFd,
     /// A copy of the session's lifeline. Rings outlive a killed process by
     /// some milliseconds and keep the connection meanwhile; who watches over
     /// the mount must not see the process as gone before that, or it would
     /// take the last errors for signs of life. So every ring has a copy.
-    lifeline: Mutex<Option<OwnedFd>>,
+    lifeline: Mutex<Option<Unshared<OwnedFd>>>,
+    /// Of the process whose threads serve.
+    generation: u32,
     /// What every ring has registered: `fuse_fd`, and the lifeline if any.
     files: Box<[RawFd]>,
     payload_len: usize,
@@ -150,7 +177,10 @@ pub struct Engine {
     /// Rings could not be made lately.
     no_rings_until: Mutex<Option<Instant>>,
     stopping: AtomicBool,
-    /// The kernel has ended the connection: no request comes any more.
+    /// The keeper could not tell the handler threads of the end.
+    unheard: AtomicBool,
+    /// The kernel has ended the connection, or its rings have failed: no request comes
+    /// any more.
     gone: AtomicBool,
     keeper: Mutex<Option<keeper::Handle>>,
     serial: Mutex<Option<SerialLoop>>,
@@ -193,10 +223,11 @@ impl Engine {
         };
         let queues =
             cpus::possible().map_err(|errno| format!("cannot tell the number of CPUs: {errno}"))?;
-        let fuse = sys::fd::duplicate(session.fd())
+        let duplicate = |fd| Unshared::new(|| sys::fd::duplicate(fd));
+        let fuse = duplicate(session.fd())
             .map_err(|errno| format!("cannot duplicate the device descriptor: {errno}"))?;
-        let lifeline = session.lifeline().and_then(|fd| sys::fd::duplicate(fd).ok());
-        let files = [Some(fuse.as_raw_fd()), lifeline.as_ref().map(AsRawFd::as_raw_fd)];
+        let lifeline = session.lifeline().and_then(|fd| duplicate(fd).ok());
+        let files = [Some(fuse.as_raw_fd()), lifeline.as_ref().map(|fd| fd.as_raw_fd())];
         let max = match shape {
             LoopShape::Threads { max } => max,
             LoopShape::Serial => None,
@@ -211,15 +242,20 @@ impl Engine {
             fuse_fd: fuse.as_raw_fd(),
             fuse: Mutex::new(Some(fuse)),
             lifeline: Mutex::new(lifeline),
+            generation: fork::generation(),
             files: files.into_iter().flatten().collect(),
             payload_len,
-            queues: (0..queues)
-                .map(|queue| Queue {
+            queues: cpus::nodes(queues)
+                .into_iter()
+                .enumerate()
+                .map(|(queue, node)| Queue {
+                    node,
                     available: AtomicI32::new(0),
                     counters: page.of_queue(queue),
                     kicked: AtomicU64::new(0),
                     stranded: AtomicBool::new(false),
                     kicker: AtomicBool::new(false),
+                    out_of_reach: AtomicBool::new(false),
                     kicks_sent: AtomicU64::new(0),
                     kicks_done: AtomicU64::new(0),
                     streamed: AtomicU64::new(0),
@@ -244,6 +280,7 @@ impl Engine {
             wanted: Mutex::default(),
             no_rings_until: Mutex::new(None),
             stopping: AtomicBool::new(false),
+            unheard: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             keeper: Mutex::new(None),
             serial: Mutex::new(None),
@@ -276,20 +313,19 @@ impl Engine {
         Ok(())
     }
 
-    /// INIT was answered: gives the kernel its entries. `Err` says why the
-    /// kernel refused them, which leaves the connection on `/dev/fuse`.
-    pub fn start(&self) -> std::result::Result<(), String> {
-        let registered = match self.shape {
+    /// INIT was answered: gives the kernel its entries.
+    pub fn start(&self) -> std::result::Result<(), NotBegun> {
+        let none = Err(NotBegun { errno: Errno(libc::EINVAL), can_go_back: false });
+        match self.shape {
             LoopShape::Serial => match self.serial.lock().as_mut() {
                 Some(serial) => serial.register(self),
-                None => Err(Errno(libc::EINVAL)),
+                None => none,
             },
             LoopShape::Threads { .. } => match self.keeper.lock().as_ref() {
                 Some(keeper) => keeper.register(),
-                None => Err(Errno(libc::EINVAL)),
+                None => none,
             },
-        };
-        registered.map_err(|errno| format!("the kernel refused to register ring entries: {errno}"))
+        }
     }
 
     /// Whether all callbacks run on the thread that calls [`Engine::run_serial`].
@@ -304,7 +340,7 @@ impl Engine {
         };
         let result = serial.run(self);
         *self.serial.lock() = Some(serial);
-        result
+        result.inspect_err(|&errno| self.failed(format_args!("the loop's ring failed"), errno))
     }
 
     /// What max_background and congestion_threshold are to be where the
@@ -335,20 +371,35 @@ impl Engine {
         &self.queues[entry.queue() as usize]
     }
 
-    /// Another entry for `queue`; refused beyond the bound, once with a log line.
+    /// Whether as many requests are parked as may be, so that `queue` gets no more
+    /// entries. Said once.
+    fn is_full(&self, queue: u16, entries: usize) -> bool {
+        let parked = |queue: &Queue| queue.counters.waiting();
+        let all: u64 = self.queues.iter().map(parked).sum();
+        let max = self.session.options.max_parked.map_or(MAX_PARKED, |max| max as usize);
+        let addresses = EXTRA_ADDRESSES / (entry::HEAD + self.payload_len) + self.queues.len();
+        let many = all >= max as u64 && parked(&self.queues[queue as usize]) >= OWN_PARKED;
+        if !many && entries < addresses {
+            return false;
+        }
+        if !self.entries_full.swap(true, Ordering::Relaxed) {
+            let advice = if many { " (see -o io_uring_max_parked=N)" } else { "" };
+            crate::log_warning!(
+                "ringfuse: {all} requests wait for an answer of the filesystem, as many as may{advice}: more of the same CPUs wait in the kernel until some are answered"
+            );
+        }
+        true
+    }
+
+    /// Another entry for `queue`, which is refused beyond the bound unless it is one of
+    /// the `initial` ones.
     fn new_entry(&self, queue: u16, initial: bool) -> Result<&'static Entry> {
         let mut entries = self.entries.lock();
-        let most = MAX_EXTRA_ENTRIES.min(EXTRA_ADDRESSES / (entry::HEAD + self.payload_len));
-        if !initial && entries.len() >= most + self.queues.len() {
-            if !self.entries_full.swap(true, Ordering::Relaxed) {
-                crate::log_warning!(
-                    "ringfuse: {} requests wait for an answer; more of the same CPUs will wait in the kernel until some are answered",
-                    most
-                );
-            }
+        if !initial && self.is_full(queue, entries.len()) {
             return Err(Errno(libc::ENOBUFS));
         }
-        let new = EntryBox::new(self, queue, self.payload_len)?;
+        let node = self.queues[queue as usize].node;
+        let new = EntryBox::new(self, queue, node, self.payload_len)?;
         let entry = new.entry();
         entries.push(new);
         self.shown().entries.store(entries.len() as u64, Ordering::Relaxed);
@@ -450,6 +501,10 @@ impl Engine {
     /// Ends all threads and rings, after the callbacks that run. What the
     /// filesystem has parked can be answered without harm, but reaches nobody.
     pub fn stop(&self) {
+        if fork::generation() != self.generation {
+            // A forked child has no such threads.
+            return;
+        }
         self.stopping.store(true, Ordering::SeqCst);
         self.gate.stop();
         self.bell.signal();
@@ -461,13 +516,30 @@ impl Engine {
                 let Some(thread) = threads.lock().pop() else {
                     break;
                 };
-                thread.join();
+                self.join(thread);
             }
         }
         *self.serial.lock() = None;
         *self.fuse.lock() = None;
         *self.lifeline.lock() = None;
         sys::prod::collect();
+    }
+
+    /// Waits for the end of `thread`, after the keeper's. Where no message can be sent
+    /// any more, signals wake the handler threads that wait for one.
+    fn join(&self, mut thread: Thread) {
+        while self.unheard.load(Ordering::SeqCst) {
+            for worker in self.workers.lock().iter() {
+                let waits =
+                    worker.ring_fd.load(Ordering::SeqCst) >= 0 && !worker.activity.is_busy();
+                worker.tid().filter(|_| waits).into_iter().for_each(sys::wake::wake);
+            }
+            match thread.join_for(1) {
+                Ok(()) => return,
+                Err(still_there) => thread = still_there,
+            }
+        }
+        thread.join();
     }
 
     /// Calls `f` on every request until it returns true.
@@ -533,6 +605,12 @@ pub fn answer_error(req: &Request, error: i32) -> Result<()> {
     let result = entry.set_answer(error, &[]);
     complete(entry);
     result
+}
+
+/// The kernel is about to learn of a regular file: something to make kicks with.
+pub fn note_file(req: &Request, nodeid: u64) {
+    let entry = Entry::of(req);
+    entry.engine().queue(entry).file.store(nodeid, Ordering::Relaxed);
 }
 
 /// Where the answer's data goes: the caller may build it in place.

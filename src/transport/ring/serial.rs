@@ -11,7 +11,7 @@ use super::entry::Entry;
 use super::sqe::{self, Token};
 use super::uring::Ring;
 use super::worker::{Served, Worker};
-use super::Engine;
+use super::{Engine, NotBegun};
 use crate::errno::{Errno, Result};
 use crate::sys::fd;
 use crate::sys::memory::Buffer;
@@ -59,7 +59,15 @@ impl SerialLoop {
     }
 
     /// Registers the entries; INIT was answered.
-    pub fn register(&mut self, engine: &Engine) -> Result<()> {
+    pub fn register(&mut self, engine: &Engine) -> std::result::Result<(), NotBegun> {
+        self.register_entries(engine).map_err(|errno| NotBegun::new(&mut self.ring, errno))?;
+        match engine.keeper.lock().as_ref() {
+            Some(keeper) => keeper.register(),
+            None => Err(NotBegun { errno: Errno(libc::EIO), can_go_back: false }),
+        }
+    }
+
+    fn register_entries(&mut self, engine: &Engine) -> Result<()> {
         for entry in std::mem::take(&mut self.entries) {
             engine.give(entry, &self.ring);
             self.ring.push(&sqe::register(entry))?;
@@ -71,10 +79,7 @@ impl SerialLoop {
             }
             self.completed(engine, completion.token, completion.result)?;
         }
-        match engine.keeper.lock().as_ref() {
-            Some(keeper) => keeper.register(),
-            None => Err(Errno(libc::EIO)),
-        }
+        Ok(())
     }
 
     /// Serves until the session exits.

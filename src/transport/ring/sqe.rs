@@ -41,6 +41,8 @@ pub enum Token {
     Exit,
     /// End.
     Stop,
+    /// The kernel has refused what it had to refuse.
+    Refused,
     /// Nothing that matters.
     Ignore,
 }
@@ -61,6 +63,7 @@ impl Token {
             Self::Stop => 7,
             Self::Ignore => 8,
             Self::Cool => 9,
+            Self::Refused => 10,
         }
     }
 
@@ -77,6 +80,7 @@ impl Token {
             (6, _) => Self::Exit,
             (7, _) => Self::Stop,
             (9, _) => Self::Cool,
+            (10, _) => Self::Refused,
             _ => Self::Ignore,
         }
     }
@@ -84,13 +88,14 @@ impl Token {
 
 fn command(entry: &Entry, code: u32, commit_id: u64) -> Entry128 {
     let request = UringCmdReq { commit_id, qid: entry.queue(), ..UringCmdReq::default() };
+    command_of(&request, code, entry.iovec_address())
+        .user_data(Token::Entry(entry.pointer()).encode())
+}
+
+fn command_of(request: &UringCmdReq, code: u32, address: u64) -> Entry128 {
     let mut area = [0; 80];
     area[..size_of::<UringCmdReq>()].copy_from_slice(request.as_bytes());
-    opcode::UringCmd80::new(FUSE, code)
-        .cmd(area)
-        .addr(Some(entry.iovec_address()))
-        .build()
-        .user_data(Token::Entry(entry.pointer()).encode())
+    opcode::UringCmd80::new(FUSE, code).cmd(area).addr(Some(address)).build()
 }
 
 /// Makes `entry` known to the kernel, ready to receive a request.
@@ -98,6 +103,17 @@ pub fn register(entry: &Entry) -> Entry128 {
     let mut sqe = command(entry, URING_CMD_REGISTER, 0);
     set_len(&mut sqe, 2);
     sqe
+}
+
+/// Registers an entry for a queue that there is not.
+pub fn refused() -> Entry128 {
+    let request = UringCmdReq { qid: u16::MAX, ..UringCmdReq::default() };
+    command_of(&request, URING_CMD_REGISTER, 0).user_data(Token::Refused.encode())
+}
+
+/// Does nothing.
+pub fn nothing() -> Entry128 {
+    opcode::Nop::new().build().user_data(Token::Ignore.encode()).into()
 }
 
 /// Answers the request in `entry` and makes it ready for the next.

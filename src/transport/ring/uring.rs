@@ -1,7 +1,8 @@
 //! One io_uring: created, used and dropped by one thread.
 
-use super::sqe::Token;
+use super::sqe::{self, Token};
 use crate::errno::{Errno, Result};
+use crate::sys::fork::Unshared;
 use crate::sys::kernel_order;
 use io_uring::squeue::Entry128;
 use io_uring::types::{SubmitArgs, Timespec};
@@ -12,11 +13,11 @@ use std::time::Duration;
 /// Submissions that fit before they must be handed to the kernel.
 const SUBMISSIONS: u32 = 16;
 
-/// An io_uring with `/dev/fuse` as its registered file 0. Its maps are not
-/// inherited by forked children, so that none of them keeps a dead server's
-/// mount alive.
+/// An io_uring with `/dev/fuse` as its registered file 0. Neither its maps nor its
+/// descriptor are inherited by forked children, so that none of them keeps a dead
+/// server's mount alive.
 pub struct Ring {
-    uring: IoUring<Entry128, cqueue::Entry>,
+    uring: Unshared<IoUring<Entry128, cqueue::Entry>>,
 }
 
 /// Something that happened on a ring.
@@ -33,17 +34,49 @@ impl Ring {
     /// which up to `completions` may wait at a time. Only the calling thread may
     /// use it.
     pub fn new(files: &[RawFd], completions: u32) -> Result<Self> {
-        let uring = IoUring::<squeue::Entry128, cqueue::Entry>::builder()
+        let mut builder = IoUring::<squeue::Entry128, cqueue::Entry>::builder();
+        builder
             .dontfork()
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_taskrun_flag()
             .setup_submit_all()
             .setup_no_sqarray()
-            .setup_cqsize(completions.max(2 * SUBMISSIONS).next_power_of_two())
-            .build(SUBMISSIONS)?;
+            .setup_cqsize(completions.max(2 * SUBMISSIONS).next_power_of_two());
+        let uring = Unshared::new(|| Ok(builder.build(SUBMISSIONS)?))?;
         uring.submitter().register_files(files)?;
         Ok(Self { uring })
+    }
+
+    /// Whether the kernel lets this thread use the ring: it may be allowed to make one,
+    /// and not to enter it.
+    pub fn try_out(&mut self) -> Result<()> {
+        self.push(&sqe::nothing())?;
+        self.submit()?;
+        let done = self.next().ok_or(Errno(libc::EIO))?;
+        if done.result < 0 {
+            Err(Errno(-done.result))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Registers what the kernel has to refuse, by which a connection that waits for
+    /// ring entries goes back to `/dev/fuse`. `Err` if it has not heard of it.
+    pub fn give_up(&mut self) -> Result<()> {
+        // What came before is of no interest any more.
+        while self.next().is_some() {}
+        self.push(&sqe::refused())?;
+        self.submit()?;
+        while let Some(completion) = self.next() {
+            if let Token::Refused = completion.token {
+                return match -completion.result {
+                    libc::EINVAL | libc::EFAULT | libc::EOPNOTSUPP => Ok(()),
+                    errno => Err(Errno(errno)),
+                };
+            }
+        }
+        Err(Errno(libc::EIO))
     }
 
     /// Queues `sqe` for the next submission.

@@ -21,6 +21,7 @@ use crate::session::decode::fixed_len;
 use crate::session::dispatch::dispatch;
 use crate::session::request::SharedTurn;
 use crate::sys::thread::{gettid, spawn, SignalMask, Thread};
+use crate::sys::wake;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -264,6 +265,8 @@ impl<'a> Handler<'a> {
             None => return engine.serve_without_ring(&worker, beginning),
         };
         worker.runs_here(ring.as_raw_fd());
+        // Without it the thread can be told of the end by a message only.
+        let _ = wake::allow_wakeups();
         let mut this =
             Self { engine, worker, ring, waiting: VecDeque::new(), place: Place::default() };
         match beginning {
@@ -274,8 +277,7 @@ impl<'a> Handler<'a> {
             Beginning::Register(queue) => this.register(queue),
         }
         if let Err(errno) = this.serve_until_stopped() {
-            crate::log_error!("ringfuse: a ring failed: {errno}");
-            engine.session.fail(errno);
+            engine.failed(format_args!("a ring failed"), errno);
         }
         this.worker.ring_fd.store(-1, Ordering::SeqCst);
     }
@@ -303,7 +305,9 @@ impl<'a> Handler<'a> {
             if !self.ring.is_ahead() {
                 self.ring.submit_and_wait()?;
             }
+            let mut nothing = true;
             while let Some(completion) = self.ring.next() {
+                nothing = false;
                 match completion.token {
                     Token::Entry(entry) => {
                         self.arrived(Entry::from_pointer(entry), completion.result)?
@@ -319,6 +323,8 @@ impl<'a> Handler<'a> {
                     _ => {}
                 }
             }
+            // A signal, which is how the end is told where no message can be sent.
+            stopped |= nothing && self.engine.stopping.load(Ordering::SeqCst);
             if std::mem::take(&mut cool) {
                 self.engine.cool(&mut self.ring)?;
             }
@@ -419,29 +425,40 @@ impl Engine {
             libc::ENOTCONN | libc::ECONNABORTED | libc::ECANCELED | libc::ENODEV => {
                 self.disconnected()
             }
+            // Whatever it was, requests of that queue could wait for ever: a connection
+            // that has refused one entry takes no other, and does not go back to
+            // `/dev/fuse`.
             errno => {
-                crate::log_error!(
-                    "ringfuse: queue {}: the kernel refused a ring command: {}",
-                    entry.queue(),
-                    Errno(errno)
-                );
-                if errno == libc::EOPNOTSUPP {
-                    self.disconnected();
-                }
+                let queue = entry.queue();
+                let what = format_args!("queue {queue}: the kernel refused a ring command");
+                self.failed(what, Errno(errno));
             }
         }
+    }
+
+    /// The rings cannot go on: the loop ends, and nothing more is started. Said once.
+    pub(super) fn failed(&self, what: std::fmt::Arguments<'_>, errno: Errno) {
+        let known = self.gone.swap(true, Ordering::SeqCst);
+        if known || self.stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        crate::log_error!("ringfuse: {what}: {errno}; the session ends");
+        self.session.fail(errno);
     }
 
     /// Requests may wait in the queue's FIFO that no available entry will be
     /// given: the keeper must have it kicked.
     pub(super) fn strand(&self, queue: u16) {
+        if self.queues[queue as usize].out_of_reach.load(Ordering::SeqCst) {
+            self.register_ahead(queue);
+        }
         self.queues[queue as usize].stranded.store(true, Ordering::SeqCst);
         if self.keeper_asleep.load(Ordering::SeqCst) {
             self.wake_keeper();
         }
     }
 
-    fn has_no_rings(&self) -> bool {
+    pub(super) fn has_no_rings(&self) -> bool {
         self.no_rings_until.lock().is_some_and(|until| Instant::now() < until)
     }
 
@@ -450,14 +467,15 @@ impl Engine {
         if self.has_no_rings() {
             return None;
         }
-        Ring::new(&self.files, 0)
-            .inspect_err(|errno| {
-                crate::log_warning!(
-                    "ringfuse: no ring for another handler thread: {errno}; served without for a second"
-                );
-                *self.no_rings_until.lock() = Some(Instant::now() + Duration::from_secs(1));
-            })
-            .ok()
+        let ring = Ring::new(&self.files, 0);
+        let until = ring.as_ref().err().map(|_| Instant::now() + Duration::from_secs(1));
+        let before = std::mem::replace(&mut *self.no_rings_until.lock(), until);
+        if let (Err(errno), None) = (&ring, before) {
+            crate::log_warning!(
+                "ringfuse: no ring for another handler thread: {errno}; requests are served without, more slowly"
+            );
+        }
+        ring.ok()
     }
 
     /// A new thread has no ring: it serves what it was given and ends. What it
