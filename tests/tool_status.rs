@@ -76,9 +76,9 @@ each_transport! {
                 assert_eq!(row["rings"]["descriptors"], rings.rings as u64);
                 assert!(row["rings"]["completed"].as_u64().unwrap() >= 64, "{row}");
                 assert!(number(&row, "ring_requests") >= 64, "{row}");
-                let queues = row["counters"]["queue_requests"].as_array().unwrap();
+                let queues = row["counters"]["queues"].as_array().unwrap();
                 assert_eq!(queues.len() as u64, last + 1);
-                let sum: u64 = queues.iter().map(|count| count.as_u64().unwrap()).sum();
+                let sum: u64 = queues.iter().map(|queue| queue["requests"].as_u64().unwrap()).sum();
                 assert_eq!(sum, number(&row, "ring_requests"));
                 assert!(number(&row, "entries") > last, "{row}");
             }
@@ -496,9 +496,9 @@ fn a_page_of_somebody_elses() {
     let mut bytes = fs::read(page).unwrap();
     assert_eq!(&bytes[..8], b"ringfuse");
     // By which it is found where the kernel does not tell a descriptor's connection.
-    const MOUNT_POINT: usize = 616;
+    const MOUNT_POINT: usize = 592;
     assert!(bytes[MOUNT_POINT..].starts_with(fs.path.to_str().unwrap().as_bytes()));
-    const REASON: usize = 104;
+    const REASON: usize = 80;
     bytes[REASON..REASON + 5].copy_from_slice(b"lies\0");
     file.write_all_at(&bytes, 0).unwrap();
     assert_eq!(in_its_own_words(&fs)["reason"], mine["reason"]);

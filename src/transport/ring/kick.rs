@@ -166,7 +166,7 @@ impl Engine {
     fn kick(&self, index: u16) {
         let queue = &self.queues[index as usize];
         let brought_so_far =
-            || queue.counters.requests.load(Ordering::SeqCst) - queue.kicked.load(Ordering::SeqCst);
+            || queue.requests.load(Ordering::SeqCst) - queue.kicked.load(Ordering::SeqCst);
         let available = || queue.available.load(Ordering::SeqCst) > 0;
         let (mut in_vain, mut kicks, mut patience) = (0, 0, LEAST_PATIENCE);
         while in_vain < 2 && kicks < MOST_KICKS && !self.stopping.load(Ordering::SeqCst) {
@@ -177,9 +177,9 @@ impl Engine {
             let before = brought_so_far();
             if self.retrieve(index).is_err() {
                 // No file that the kernel still knows.
-                return self.prod(&brought_so_far, &available);
+                return self.prod(queue, &brought_so_far, &available);
             }
-            self.shown().kicks.fetch_add(1, Ordering::Relaxed);
+            queue.kicks.fetch_add(1, Ordering::Relaxed);
             kicks += 1;
             let sent = queue.kicks_sent.fetch_add(1, Ordering::SeqCst) + 1;
             let done = || queue.kicks_done.load(Ordering::SeqCst) >= sent;
@@ -204,7 +204,7 @@ impl Engine {
 
     /// Asks the kernel for nothing of a file's cached data.
     fn retrieve(&self, queue: u16) -> Result<()> {
-        let number = self.shown().kicks.load(Ordering::Relaxed);
+        let number = self.queues[queue as usize].kicks.load(Ordering::Relaxed);
         loop {
             let (known, nodeid) = self.known_file(queue).ok_or(Errno(libc::ENOENT))?;
             let out = NotifyRetrieveOut {
@@ -232,7 +232,7 @@ impl Engine {
     /// Lets processes make requests until they bring nothing. One is enough,
     /// unless a client's request was quicker to the entry than its call, which
     /// then waits in the FIFO itself.
-    fn prod(&self, brought_so_far: &dyn Fn() -> u64, available: &dyn Fn() -> bool) {
+    fn prod(&self, queue: &Queue, brought_so_far: &dyn Fn() -> u64, available: &dyn Fn() -> bool) {
         let _only = self.kicks.one_at_a_time.lock();
         let Some(device) = self.session.mountpoint().as_deref().and_then(mount::device_of) else {
             return;
@@ -272,7 +272,7 @@ impl Engine {
             } else if available() {
                 stuck += 1;
             }
-            self.shown().kicks.fetch_add(calls_now.saturating_sub(calls), Ordering::Relaxed);
+            queue.kicks.fetch_add(calls_now.saturating_sub(calls), Ordering::Relaxed);
             (calls, brought) = (calls_now, brought_now);
         }
         self.kicks.prodding.store(false, Ordering::SeqCst);

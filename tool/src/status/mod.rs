@@ -4,13 +4,15 @@
 //! ([`page`]). Where that is not to be had, what can be seen from outside is told,
 //! and nothing is guessed.
 
+pub mod counters;
 mod mounts;
 mod page;
 mod process;
 
 use crate::style::{self, Style, Tone};
+use counters::Counters;
 use mounts::Mounts;
-use page::{Counters, Found, Page, Transport};
+use page::{Found, Page, Transport};
 use process::{Activity, Server};
 use serde::Serialize;
 use std::cmp::Reverse;
@@ -151,7 +153,7 @@ fn told(server: &Server, connection: Option<u64>, point: Option<String>, found: 
         pid: server.pid,
         transport: page.transport,
         reason: Some(page.reason.clone()).filter(|reason| !reason.is_empty()),
-        queues: page.counters.queue_requests.len() as u32,
+        queues: page.counters.queues.len() as u32,
         handler_threads: page.counters.threads,
         counters: Some(page.counters.clone()),
         rings: on_rings.then_some(server.rings),
