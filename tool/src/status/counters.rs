@@ -1,7 +1,9 @@
 //! What sessions count, as `ringfuse.h` has it.
 
+use crate::units;
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
+use std::fmt;
 use std::iter::Sum;
 
 /// Of a whole session.
@@ -22,6 +24,13 @@ pub struct Counters {
     /// Of each of the kernel's queues; of rings only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub queues: Vec<QueueCounters>,
+}
+
+impl Counters {
+    /// All that came.
+    pub fn sum(&self) -> QueueCounters {
+        self.queues.iter().copied().chain([self.dev]).sum()
+    }
 }
 
 /// Of one queue, or of several.
@@ -94,7 +103,40 @@ struct Class {
     operations: u64,
 }
 
+/// The end of a class of times, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// It was less.
+    Below(u64),
+    /// The last class has no end: it was at least this.
+    AtLeast(u64),
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Below(nanos) => write!(f, "<{}", units::time(nanos)),
+            Self::AtLeast(nanos) => write!(f, ">{}", units::time(nanos)),
+        }
+    }
+}
+
 impl Times {
+    /// What `percent` of the times are within; None if there are none.
+    pub fn quantile(&self, percent: u64) -> Option<Bound> {
+        let all: u128 = self.0.iter().copied().map(u128::from).sum();
+        let rank = (all * u128::from(percent)).div_ceil(100);
+        let mut so_far = 0;
+        let class = self.0.iter().position(|&count| {
+            so_far += u128::from(count);
+            count > 0 && so_far >= rank
+        })?;
+        Some(match bound(class) {
+            Some(nanos) => Bound::Below(nanos),
+            None => Bound::AtLeast(FIRST_TIME << (class - 1)),
+        })
+    }
+
     /// Of all classes.
     pub fn count(&self) -> u64 {
         self.0.iter().fold(0, |sum, &count| sum.wrapping_add(count))
@@ -119,6 +161,25 @@ impl Serialize for Times {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quantiles() {
+        let of = |counts: &[(usize, u64)], percent| {
+            let mut times = Times::default();
+            counts.iter().for_each(|&(class, count)| times.0[class] = count);
+            times.quantile(percent)
+        };
+        assert_eq!(of(&[], 50), None);
+        assert_eq!(of(&[(0, 1)], 50), Some(Bound::Below(256)));
+        assert_eq!(of(&[(0, 1)], 99), Some(Bound::Below(256)));
+        let some = [(1, 98), (3, 1), (TIMES - 1, 1)];
+        assert_eq!(of(&some, 98), Some(Bound::Below(512)));
+        assert_eq!(of(&some, 99), Some(Bound::Below(2048)));
+        assert_eq!(of(&some, 100), Some(Bound::AtLeast(1 << 38)));
+        assert_eq!(of(&[(0, u64::MAX), (1, u64::MAX)], 50), Some(Bound::Below(256)));
+        assert_eq!(Bound::Below(256 << 12).to_string(), "<1.0ms");
+        assert_eq!(Bound::AtLeast(1 << 38).to_string(), ">275s");
+    }
 
     #[test]
     fn in_json() {
