@@ -221,7 +221,7 @@ fn of_an_ordinary_user() {
     let path = theirs.point.to_str().unwrap();
     let row = || row_in(&status_under(&NOBODY), &theirs.point);
     eventually("INIT", || {
-        row().is_some_and(|row| row["transport"] == "dev" && row["pid"] == theirs.pid())
+        row().is_some_and(|row| row["reason"].is_string() && row["pid"] == theirs.pid())
     });
     for args in [&[path][..], &[]] {
         let (status, out, err) = as_nobody(args);
