@@ -128,7 +128,8 @@ int ringfuse_session_stats(struct fuse_session *se,
 
 /**
  * What one of the kernel's queues has brought: requests of clients that ran on
- * its CPU when they made them. All numbers are since the session got its rings.
+ * its CPU when they made them. The numbers are since the session got its rings;
+ * those of #RINGFUSE_QUEUE_DEV since it was made.
  */
 struct ringfuse_queue_stats {
 	/**

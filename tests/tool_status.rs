@@ -290,6 +290,8 @@ fn status_lists_each_mount_with_its_own() {
         let lines = format!("{}  {}  ", fs.path.display(), fs.on.name());
         let of_this = text.split_once(&lines).unwrap_or_else(|| panic!("{text}")).1;
         assert_eq!(of_this.lines().nth(1).unwrap().trim(), reason(fs));
+        let amounts = of_this.lines().nth(4).unwrap();
+        assert!(amounts.contains(" bytes out, half of the operations took <"), "{text}");
     }
     let path = on_rings.path.clone();
     drop(on_rings);

@@ -82,34 +82,34 @@ fn live(request: &Request, mut before: Look) -> io::Result<u8> {
     let mut queues = request.queues;
     let mut now: Option<Look> = None;
     let mut left = request.count.map_or(u64::MAX, NonZeroU64::get);
+    let mut next = before.at + request.delay.min(FIRST);
     loop {
-        match screen.wait(if now.is_some() { request.delay } else { request.delay.min(FIRST) })? {
+        match screen.wait(next)? {
             Event::Quit => return Ok(0),
             Event::Queues => queues = !queues,
             Event::Draw => {}
             Event::Look => {
-                let next = match Look::take(request) {
-                    Ok(next) => next,
+                let look = match Look::take(request) {
+                    Ok(look) => look,
                     Err(reason) => {
                         drop(screen);
                         return says(&reason, 0);
                     }
                 };
-                if let Some(last) = now.replace(next) {
+                if let Some(last) = now.replace(look) {
                     before = last;
                 }
                 left -= 1;
+                next = Instant::now() + request.delay;
             }
         }
         let Some(now) = &now else { continue };
-        let mut lines =
-            table::lines(&before, now, Shape { queues, width: screen.size().0 }, &style);
+        let lines = table::lines(&before, now, Shape { queues, width: screen.size().0 }, &style);
         if left == 0 {
             // It stays.
             drop(screen);
             return style::print(&(lines.join("\n") + "\n")).map(|()| 0);
         }
-        lines.extend(["".into(), "q: quit   u: queues   space: look now".into()]);
         screen.show(&lines)?;
     }
 }

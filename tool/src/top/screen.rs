@@ -29,6 +29,8 @@ pub enum Event {
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
+const KEYS: &str = "q: quit   u: queues   space: look now";
+
 pub struct Screen {
     /// None if standard input is no terminal: then there are no keys.
     before: Option<Termios>,
@@ -73,21 +75,19 @@ impl Screen {
         }
     }
 
-    /// Shows `lines` in the place of what was there.
+    /// Shows `lines` in the place of what was there, as many as there is room for, and
+    /// what the keys are for.
     pub fn show(&self, lines: &[String]) -> io::Result<()> {
         let (_, height) = self.size();
         let mut text = String::from("\x1b[H");
-        for (index, line) in lines.iter().take(height).enumerate() {
-            text += if index == 0 { "" } else { "\n" };
-            text += line;
-            text += "\x1b[K";
+        for line in lines.iter().take(height.saturating_sub(2)) {
+            text += &format!("{line}\x1b[K\n");
         }
-        print(&(text + "\x1b[J"))
+        print(&(text + "\x1b[K\n" + KEYS + "\x1b[K\x1b[J"))
     }
 
-    /// Waits until `time` is over, or something happens.
-    pub fn wait(&mut self, time: Duration) -> io::Result<Event> {
-        let until = Instant::now() + time;
+    /// Waits until then, or until something happens.
+    pub fn wait(&mut self, until: Instant) -> io::Result<Event> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if let Some(event) = self.next(left)? {
