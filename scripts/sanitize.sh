@@ -20,7 +20,7 @@ rules=$top/tests/sanitizers
 # Tests of files: what they look at is the build in build/, headers, documents and
 # other machines, and they run none of what is built here. And what a process takes
 # of memory, of which a checker takes more.
-static='arch cbindgen consumers coverage headers install memory reference releases symbols tool tool_doctor tool_status vm'
+static='arch cbindgen consumers coverage headers install memory reference releases symbols tool tool_doctor tool_status tool_top vm'
 
 # What each checker has to see in tests/sanitizers/defects.c.
 declare -A defects=([address]='heap leak' [thread]=race [undefined]=overflow)

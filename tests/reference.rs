@@ -183,7 +183,12 @@ fn public_names() -> BTreeSet<String> {
         }
     }
     // The lists are libfuse's.
-    for name in ["ringfuse_version", "ringfuse_session_stats", "ringfuse_session_reason"] {
+    for name in [
+        "ringfuse_version",
+        "ringfuse_session_stats",
+        "ringfuse_session_queue_stats",
+        "ringfuse_session_reason",
+    ] {
         names.insert(name.to_string());
     }
     names

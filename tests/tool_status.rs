@@ -3,12 +3,14 @@
 #[path = "support/command.rs"]
 mod command;
 mod support;
+#[path = "tool_status/theirs.rs"]
+mod theirs;
 #[path = "tool_status/waiting.rs"]
 mod waiting;
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,12 +20,10 @@ use command::*;
 use serde_json::Value;
 use support::client::PATIENCE;
 use support::machine::{device, is_root, rings};
-use support::mount::Watchdog;
 use support::*;
 use tempfile::TempDir;
+use theirs::{Theirs, NOBODY};
 use waiting::{init, Waiting};
-
-const NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 
 /// What the session's log line gives as its reason.
 fn reason(fs: &Mount) -> String {
@@ -76,9 +76,9 @@ each_transport! {
                 assert_eq!(row["rings"]["descriptors"], rings.rings as u64);
                 assert!(row["rings"]["completed"].as_u64().unwrap() >= 64, "{row}");
                 assert!(number(&row, "ring_requests") >= 64, "{row}");
-                let queues = row["counters"]["queue_requests"].as_array().unwrap();
+                let queues = row["counters"]["queues"].as_array().unwrap();
                 assert_eq!(queues.len() as u64, last + 1);
-                let sum: u64 = queues.iter().map(|count| count.as_u64().unwrap()).sum();
+                let sum: u64 = queues.iter().map(|queue| queue["requests"].as_u64().unwrap()).sum();
                 assert_eq!(sum, number(&row, "ring_requests"));
                 assert!(number(&row, "entries") > last, "{row}");
             }
@@ -162,6 +162,66 @@ each_transport! {
         }
     }
 
+    /// Of each queue, too.
+    fn the_queues_in_their_own_words(on) {
+        if stock() {
+            return skip("the command is about ringfuse");
+        }
+        const SLEEP: u64 = 20_000_000;
+        let fs = Server::new("engine_ll").mount(on);
+        let cpu = cpus()[0];
+        let files = ["zeros", "sleep_20"].map(|name| File::open(fs.at(name)).expect("open"));
+        let files = Arc::new(files);
+        let its_files = files.clone();
+        let client = pinned(cpu, move || {
+            (0..100).for_each(|_| its_files[0].read_exact_at(&mut [0; 4096], 0).expect("read"));
+            its_files[1].read_at(&mut [0; 64], 0).expect("read")
+        });
+        assert!(client.join().unwrap() > 0);
+        let name = if on == Transport::Ring { cpu as i64 } else { -1 };
+        // On /dev/fuse a client has its answer before the operation has returned.
+        fs.until(&format!("queue {name} handling"), 0);
+        let row = in_its_own_words(&fs);
+        let queue = match on {
+            Transport::Ring => &row["counters"]["queues"][cpu],
+            Transport::Dev => &row["counters"]["dev"],
+        };
+        let count = |name: &str| queue[name].as_u64().expect("a number");
+        assert!(count("requests") >= 101, "{queue:#}");
+        assert!(count("bytes_in") >= 101 * (40 + 40), "{queue:#}");
+        assert!(count("bytes_out") >= 100 * 4096, "{queue:#}");
+        assert!(count("threads") >= 1 && count("threads_peak") >= 1, "{queue:#}");
+        // It may be more by now: other tests start children, which close our files.
+        for what in ["requests", "bytes_in", "bytes_out", "entries", "entries_used_peak"] {
+            assert!(fs.command(&format!("queue {name} {what}")) as u64 >= count(what), "{what}");
+        }
+        assert!(count("handler_time") >= SLEEP, "{queue:#}");
+        let times = queue["handler_times"].as_array().expect("classes");
+        let slow = |class: &&Value| class["below"].as_u64().is_none_or(|below| below > SLEEP);
+        let slow: u64 = times.iter().filter(slow).filter_map(|class| class["operations"].as_u64()).sum();
+        assert!(slow >= 1, "{queue:#}");
+    }
+
+    /// What is written comes in.
+    fn written_bytes(on) {
+        if stock() {
+            return skip("the command is about ringfuse");
+        }
+        const BYTES: u64 = 3 << 20;
+        let fs = Server::new("trace_ll").mount(on);
+        let bytes_in = || {
+            let row = in_its_own_words(&fs);
+            let counters = &row["counters"];
+            let queues = counters["queues"].as_array().cloned().unwrap_or_default();
+            let bytes = |queue: &Value| queue["bytes_in"].as_u64().expect("bytes");
+            queues.iter().map(bytes).sum::<u64>() + bytes(&counters["dev"])
+        };
+        let before = bytes_in();
+        fs::write(fs.at("new"), vec![7; BYTES as usize]).unwrap();
+        let more = bytes_in() - before;
+        assert!((BYTES..BYTES + (1 << 20)).contains(&more), "{more} bytes");
+    }
+
     /// The descriptor is gone, the memory is not.
     fn a_program_that_closes_all_descriptors(on) {
         if stock() {
@@ -230,6 +290,8 @@ fn status_lists_each_mount_with_its_own() {
         let lines = format!("{}  {}  ", fs.path.display(), fs.on.name());
         let of_this = text.split_once(&lines).unwrap_or_else(|| panic!("{text}")).1;
         assert_eq!(of_this.lines().nth(1).unwrap().trim(), reason(fs));
+        let amounts = of_this.lines().nth(4).unwrap();
+        assert!(amounts.contains(" bytes out, half of the operations took <"), "{text}");
     }
     let path = on_rings.path.clone();
     drop(on_rings);
@@ -444,38 +506,13 @@ fn of_an_ordinary_user() {
     if !is_root() {
         return skip("only root can be somebody else, and mount for them");
     }
-    let dir = TempDir::with_prefix("ringfuse-tool-").unwrap();
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let point = dir.path().join("mnt");
-    fs::create_dir(&point).unwrap();
-    // The new mount calls look at what they have mounted, which is another user's.
-    let script = "exec 9<>/dev/fuse
-        LIBMOUNT_FORCE_MOUNT2=always mount -i -t fuse -o fd=9,rootmode=40000,user_id=65534,group_id=65534 ringfuse \"$1\" || exit 9
-        shift
-        exec \"$@\" /dev/fd/9";
-    let mut child = Command::new("sh")
-        .args(["-c", script, "sh"])
-        .arg(&point)
-        .args(NOBODY)
-        .arg(root().join("build/examples-c/hello_ll"))
-        .arg("-f")
-        .env("RINGFUSE_TRANSPORT", "dev")
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("sh");
-    let watchdog = Watchdog::new(child.id(), &point);
-    let lazily = Lazily(point.clone());
-    let row = || row_in(&status_under(&NOBODY), &point);
-    eventually("INIT", || row().is_some_and(|row| row["transport"] == "dev"));
+    let theirs = Theirs::mount();
+    let row = || row_in(&status_under(&NOBODY), &theirs.point);
+    // Before it has a session, its transport is what it looks like from outside.
+    eventually("INIT", || row().is_some_and(|row| row["reason"] == "RINGFUSE_TRANSPORT=dev"));
     let row = row().unwrap();
-    assert_eq!(
-        (&row["pid"], &row["reason"]),
-        (&child.id().into(), &"RINGFUSE_TRANSPORT=dev".into())
-    );
+    assert_eq!((&row["pid"], &row["transport"]), (&theirs.pid().into(), &"dev".into()));
     assert!(number(&row, "dev_requests") >= 1, "{row:#}");
-    drop(lazily);
-    child.wait().expect("wait");
-    assert!(!watchdog.has_fired());
 }
 
 /// Anybody may name a piece of memory so; it is not believed about a mount that its
@@ -497,9 +534,9 @@ fn a_page_of_somebody_elses() {
     let mut bytes = fs::read(page).unwrap();
     assert_eq!(&bytes[..8], b"ringfuse");
     // By which it is found where the kernel does not tell a descriptor's connection.
-    const MOUNT_POINT: usize = 616;
+    const MOUNT_POINT: usize = 592;
     assert!(bytes[MOUNT_POINT..].starts_with(fs.path.to_str().unwrap().as_bytes()));
-    const REASON: usize = 104;
+    const REASON: usize = 80;
     bytes[REASON..REASON + 5].copy_from_slice(b"lies\0");
     file.write_all_at(&bytes, 0).unwrap();
     assert_eq!(in_its_own_words(&fs)["reason"], mine["reason"]);

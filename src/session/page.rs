@@ -1,5 +1,5 @@
-//! What a session shows to `ringfuse status`, another process: a page of memory
-//! that is found in `/proc/PID/fd` under the name [`NAME`].
+//! What a session shows to `ringfuse status` and `ringfuse top`, other processes: a
+//! page of memory that is found in `/proc/PID/fd` under the name [`NAME`].
 //!
 //! # The contract with readers
 //! Numbers have the machine's byte order. [`Head`] is at offset 0, and begins with
@@ -13,8 +13,10 @@
 //!
 //! # What it costs
 //! The counters live here and nowhere else, so nothing is copied for a reader. A cell
-//! is written by the threads of one queue, which need that count anyway, or of a few
-//! slots of `/dev/fuse`: an atomic add beside two system calls.
+//! is written by the threads of one queue, or of a few slots of `/dev/fuse`: for each
+//! request the clock is read twice, and five numbers are added to, in two cache lines
+//! that nobody else writes (`docs/performance.md` has what that takes). What other
+//! threads add to is in lines of its own.
 //!
 //! The page is made with the session, before a program locks itself up. Forked
 //! children share it: the counters go on, and `pid` is the process that settled on a
@@ -22,8 +24,13 @@
 //! else from working. RINGFUSE_STATUS=no in the environment does, too.
 #![allow(unsafe_code)] // the layout of shared memory
 
+mod cell;
+
+pub use cell::{Cell, Sums, TIMES};
+
 use crate::errno::Result;
 use crate::sys::published::Published;
+use crate::sys::ticks;
 use crate::transport::ring::cpus;
 use memoffset::offset_of;
 use parking_lot::Mutex;
@@ -38,12 +45,11 @@ pub const NAME: &CStr = c"ringfuse-status";
 /// The first bytes.
 pub const MAGIC: [u8; 8] = *b"ringfuse";
 /// Of the layout.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Where the cells begin.
 pub const CELLS_AT: usize = 8192;
 /// Cells that the slots of requests share which come by `/dev/fuse`.
 pub const DEV_CELLS: usize = 32;
-
 const REASON: usize = 512;
 const MOUNTPOINT: usize = 4096;
 
@@ -62,53 +68,26 @@ pub struct Head {
     pid: AtomicU32,
     /// 1 if the connection has ended: its number may be another one's by now.
     gone: AtomicU32,
-    reserved: u32,
+    /// Whether rings have counted here.
+    had_rings: AtomicU32,
     /// The number in /sys/fs/fuse/connections; 0 if it is not known.
     connection: AtomicU64,
-    /// Threads that read `/dev/fuse` and run callbacks, now.
+    /// Threads that read `/dev/fuse` and run callbacks: now, and at most.
     pub dev_threads: AtomicU64,
-    /// Handler threads of the rings: now, and at most.
+    /// See above.
+    pub dev_threads_peak: AtomicU64,
+    /// Handler threads of the rings, spare ones too: now, and at most.
     pub ring_threads: AtomicU64,
     /// See above.
     pub ring_threads_peak: AtomicU64,
-    /// Ring entries.
-    pub entries: AtomicU64,
-    /// The next ones are those of `ringfuse.h`.
-    pub kicks: AtomicU64,
-    /// Threads added because operations lasted.
-    pub grown: AtomicU64,
-    /// Requests that were moved to a thread.
-    pub handed_over: AtomicU64,
     /// Texts end with NUL.
     reason: [AtomicU8; REASON],
     mountpoint: [AtomicU8; MOUNTPOINT],
 }
 
-const _: () = assert!(offset_of!(Head, connection) == 40 && offset_of!(Head, handed_over) == 96);
-const _: () = assert!(offset_of!(Head, reason) == 104 && offset_of!(Head, mountpoint) == 616);
-const _: () = assert!(size_of::<Head>() <= CELLS_AT && size_of::<Cell>() == 128);
-
-/// Counters of one queue, or of some slots. Those that other threads add to are in
-/// a cache line of their own.
-#[repr(C, align(64))]
-pub struct Cell {
-    /// Requests that came.
-    pub requests: AtomicU64,
-    /// Of them those whose callback returned without an answer.
-    pub parked: AtomicU64,
-    padding: [u64; 6],
-    /// Of those the ones that have been answered since.
-    pub answered_later: AtomicU64,
-    more_padding: [u64; 7],
-}
-
-impl Cell {
-    /// Requests that wait for an answer, their callback having returned.
-    pub fn waiting(&self) -> u64 {
-        let answered = self.answered_later.load(Ordering::Relaxed);
-        self.parked.load(Ordering::Relaxed).saturating_sub(answered)
-    }
-}
+const _: () = assert!(offset_of!(Head, connection) == 40 && offset_of!(Head, dev_threads) == 48);
+const _: () = assert!(offset_of!(Head, reason) == 80 && offset_of!(Head, mountpoint) == 592);
+const _: () = assert!(size_of::<Head>() <= CELLS_AT);
 
 /// A session's page.
 pub struct Page {
@@ -144,6 +123,7 @@ impl Page {
             Some(word) if word == "no" => Published::private(len)?,
             _ => Published::new(NAME, len)?,
         };
+        ticks::prepare();
         let page = Self { memory, queues, change: Mutex::new(()) };
         let head = page.head();
         head.dev_cells.store(DEV_CELLS as u32, Ordering::Relaxed);
@@ -183,12 +163,24 @@ impl Page {
 
     /// What came by `/dev/fuse`, or by the program's functions.
     pub fn by_dev(&self) -> Sums {
-        (0..DEV_CELLS).map(|index| self.cell(index)).collect()
+        let sums: Sums = (0..DEV_CELLS).map(|index| self.cell(index)).collect();
+        let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let head = self.head();
+        Sums {
+            threads: number(&head.dev_threads),
+            threads_peak: number(&head.dev_threads_peak),
+            ..sums
+        }
     }
 
-    /// What came by rings.
+    /// What came by rings. Peaks are of no one moment.
     pub fn by_rings(&self) -> Sums {
         self.ring_cells().collect()
+    }
+
+    /// What came by the rings of this queue, which the kernel has.
+    pub fn by_queue(&self, queue: usize) -> Sums {
+        self.ring_cells().skip(queue).take(1).collect()
     }
 
     fn ring_cells(&self) -> impl Iterator<Item = &Cell> {
@@ -197,20 +189,12 @@ impl Page {
 
     /// Other rings begin, and count from 0. None may be in use.
     pub fn begin_rings(&self) {
-        for cell in self.ring_cells() {
-            for counter in [&cell.requests, &cell.parked, &cell.answered_later] {
-                counter.store(0, Ordering::Relaxed);
-            }
-        }
         let head = self.head();
-        for counter in [
-            &head.ring_threads,
-            &head.ring_threads_peak,
-            &head.entries,
-            &head.kicks,
-            &head.grown,
-            &head.handed_over,
-        ] {
+        if head.had_rings.swap(1, Ordering::Relaxed) == 1 {
+            // Otherwise they take no memory yet.
+            self.ring_cells().for_each(Cell::clear);
+        }
+        for counter in [&head.ring_threads, &head.ring_threads_peak] {
             counter.store(0, Ordering::Relaxed);
         }
     }
@@ -219,6 +203,17 @@ impl Page {
     pub fn count_ring_threads(&self, now: usize) {
         self.head().ring_threads.store(now as u64, Ordering::Relaxed);
         self.head().ring_threads_peak.fetch_max(now as u64, Ordering::Relaxed);
+    }
+
+    /// Another thread reads `/dev/fuse`.
+    pub fn dev_thread_came(&self) {
+        let now = self.head().dev_threads.fetch_add(1, Ordering::Relaxed) + 1;
+        self.head().dev_threads_peak.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// One does no more.
+    pub fn dev_thread_left(&self) {
+        self.head().dev_threads.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The calling process serves from now on.
@@ -267,27 +262,6 @@ impl Deref for Counters {
     fn deref(&self) -> &Cell {
         // SAFETY: the page that it is in stays until this is dropped.
         unsafe { self.cell.as_ref() }
-    }
-}
-
-/// Of several cells.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Sums {
-    /// Requests that came.
-    pub requests: u64,
-    /// Those that wait for an answer, their callback having returned.
-    pub parked: u64,
-    /// Those that have been answered after it.
-    pub answered_later: u64,
-}
-
-impl<'a> FromIterator<&'a Cell> for Sums {
-    fn from_iter<T: IntoIterator<Item = &'a Cell>>(cells: T) -> Self {
-        cells.into_iter().fold(Self::default(), |sums, cell| Self {
-            requests: sums.requests + cell.requests.load(Ordering::Relaxed),
-            parked: sums.parked + cell.waiting(),
-            answered_later: sums.answered_later + cell.answered_later.load(Ordering::Relaxed),
-        })
     }
 }
 

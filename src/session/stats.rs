@@ -53,6 +53,33 @@ pub struct Stats {
     pub path_waiters: u64,
 }
 
+/// `struct ringfuse_queue_stats`; see `ringfuse.h` for the fields.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct QueueStats {
+    pub size: usize,
+    pub requests: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub handling: u64,
+    pub parked: u64,
+    pub threads: u64,
+    pub threads_peak: u64,
+    pub entries: u64,
+    pub entries_used: u64,
+    pub entries_used_peak: u64,
+    pub kicks: u64,
+    pub grown: u64,
+    pub handed_over: u64,
+    pub foreign_answers: u64,
+    pub handler_time: u64,
+    pub handler_times: [u64; page::TIMES],
+}
+
+/// RINGFUSE_QUEUE_DEV.
+const DEV: u32 = u32::MAX;
+
 /// Fills in what the path API counts; on any thread, as long as the session lives.
 pub type CountPaths = Box<dyn Fn(&mut Stats) + Send + Sync>;
 
@@ -138,22 +165,59 @@ impl Session {
             ring_requests: rings.requests,
             threads: number(&head.ring_threads),
             threads_peak: number(&head.ring_threads_peak),
-            entries: number(&head.entries),
+            entries: rings.entries,
             parked: dev.parked + rings.parked,
-            kicks: number(&head.kicks),
-            grown: number(&head.grown),
-            handed_over: number(&head.handed_over),
+            kicks: rings.kicks,
+            grown: rings.grown,
+            handed_over: rings.handed_over,
             foreign_answers: rings.answered_later,
             ..Stats::default()
         };
         if let Some(count) = self.paths.get() {
             count(&mut stats);
         }
-        if let Some(engine) = self.engine().or_else(|| self.retired.lock().last().cloned()) {
+        if let Some(queues) = self.queues() {
             stats.transport = Serving::Ring as u32;
-            stats.queues = engine.queues() as u32;
+            stats.queues = queues;
         }
         stats
+    }
+
+    /// The kernel's queues, if rings serve the session or did.
+    fn queues(&self) -> Option<u32> {
+        let engine = self.engine().or_else(|| self.retired.lock().last().cloned());
+        engine.map(|engine| engine.queues() as u32)
+    }
+
+    /// The counters of one queue now, or of what did not come by rings. None: there is
+    /// no such queue.
+    pub fn queue_stats(&self, queue: u32) -> Option<QueueStats> {
+        let sums = match queue {
+            DEV => self.page.by_dev(),
+            _ if self.queues().is_some_and(|queues| queue < queues) => {
+                self.page.by_queue(queue as usize)
+            }
+            _ => return None,
+        };
+        Some(QueueStats {
+            size: size_of::<QueueStats>(),
+            requests: sums.requests,
+            bytes_in: sums.bytes_in,
+            bytes_out: sums.bytes_out,
+            handling: sums.handling,
+            parked: sums.parked,
+            threads: sums.threads,
+            threads_peak: sums.threads_peak,
+            entries: sums.entries,
+            entries_used: sums.used,
+            entries_used_peak: sums.used_peak,
+            kicks: sums.kicks,
+            grown: sums.grown,
+            handed_over: sums.handed_over,
+            foreign_answers: sums.answered_later,
+            handler_time: sums.time,
+            handler_times: sums.times,
+        })
     }
 
     /// Writes the counters to the file that RINGFUSE_STATS names.

@@ -187,14 +187,14 @@ struct Counted(Arc<Page>);
 impl Counted {
     fn new(session: &Session) -> Self {
         let page = session.page().clone();
-        page.head().dev_threads.fetch_add(1, Ordering::Relaxed);
+        page.dev_thread_came();
         Self(page)
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.head().dev_threads.fetch_sub(1, Ordering::Relaxed);
+        self.0.dev_thread_left();
     }
 }
 

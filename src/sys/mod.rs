@@ -21,6 +21,7 @@ pub mod scan;
 pub mod signal;
 pub mod spawn;
 pub mod thread;
+pub mod ticks;
 pub mod wake;
 
 /// The size of a page.

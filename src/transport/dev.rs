@@ -15,6 +15,7 @@ use crate::session::dispatch::dispatch;
 use crate::session::page::{Cell, Counters, Page};
 use crate::session::request::{Request, Turn};
 use crate::session::Session;
+use crate::sys::ticks::Moment;
 use parking_lot::Mutex;
 use std::io::IoSlice;
 use std::os::fd::RawFd;
@@ -70,7 +71,7 @@ impl OwnedSlot {
         // SAFETY: as above; the request is shared.
         let parked = unsafe { self.0.as_ref() }.request.park(turn);
         if parked {
-            self.counters().parked.fetch_add(1, Ordering::Relaxed);
+            self.counters().parked();
         }
         parked
     }
@@ -117,7 +118,7 @@ impl Slots {
     pub fn recycle(&self, request: Req) {
         if let Some(slot) = NonNull::new(request.cast()) {
             let slot = OwnedSlot(slot);
-            slot.counters().answered_later.fetch_add(1, Ordering::Relaxed);
+            slot.counters().unparked();
             self.put_back(slot);
         }
     }
@@ -143,6 +144,17 @@ pub fn answer_room(req: &Request) -> Option<(*mut u8, usize)> {
     let room = slot.buffer_len.checked_sub(ANSWER_OFFSET)?;
     // SAFETY: within the buffer.
     Some((unsafe { slot.buffer.add(ANSWER_OFFSET) }, room))
+}
+
+/// Counts an answer of that many bytes to `req`, which came from here.
+pub fn count_answer(req: &Request, bytes: u32) {
+    // SAFETY: a Dev or Custom request is the first field of its slot, whose counters
+    // are shared.
+    let counters = unsafe { &(*req.as_c().cast::<Slot>()).counters };
+    match req.in_handler() {
+        true => counters.answered(bytes),
+        false => counters.answered_elsewhere(bytes),
+    }
 }
 
 /// Writes one message.
@@ -229,7 +241,6 @@ pub fn with_slot(session: &Session, header: &InHeader, f: impl FnOnce(&Request))
     let mut slot = session.slots.take();
     // SAFETY: owned.
     let turn = unsafe { slot.0.as_mut() }.request.begin(session, Route::None, header);
-    slot.counters().requests.fetch_add(1, Ordering::Relaxed);
     // SAFETY: from here on the request is shared.
     let request = unsafe { &slot.0.as_ref().request };
     f(request);
@@ -247,10 +258,12 @@ fn serve_message(session: &Session, fd: RawFd, message: &[u8], mut slot: OwnedSl
     // SAFETY: owned.
     let turn = unsafe { slot.0.as_mut() }.request.begin(session, route, &header);
     slot.counters().requests.fetch_add(1, Ordering::Relaxed);
+    slot.counters().received(message.len() as u32);
     // SAFETY: from here on the request is shared.
     let request = unsafe { &slot.0.as_ref().request };
     let opcode = Opcode::from_wire(header.opcode);
     let cut = opcode.map_or(0, |opcode| fixed_len(opcode, session.dialect()));
+    let began = Moment::now();
     if header.len as usize == message.len() && cut <= body.len() {
         let (fixed, rest) = body.split_at(cut);
         dispatch(request, &header, fixed, rest);
@@ -264,6 +277,7 @@ fn serve_message(session: &Session, fd: RawFd, message: &[u8], mut slot: OwnedSl
         );
         let _ = super::answer_error(request, libc::EIO);
     }
+    slot.counters().served(began);
     if slot.park(turn) {
         session.slots.take()
     } else {

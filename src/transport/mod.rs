@@ -166,6 +166,7 @@ unsafe fn answer_spliced(req: &Request, fd: RawFd, bufv: *mut Bufvec, flags: u32
         splice::Outcome::Read(Err(errno)) => answer_error(req, errno.0),
         splice::Outcome::Sent(result) => {
             session.trace_answer(req, header);
+            dev::count_answer(req, header.len);
             if let Err(Errno(libc::ENOENT)) | Ok(()) = result {
                 finish(req);
             } else {
@@ -188,6 +189,7 @@ fn write_answer(req: &Request, error: i32, parts: &[IoSlice<'_>]) -> Result<()> 
 fn send_message(req: &Request, header: &OutHeader, parts: &[IoSlice<'_>]) -> Result<()> {
     let session = req.session();
     session.trace_answer(req, *header);
+    dev::count_answer(req, header.len);
     let mut few = [IoSlice::new(&[]); 4];
     let many: Vec<IoSlice<'_>>;
     let iov = if parts.len() < few.len() {

@@ -33,7 +33,7 @@
  *
  * The extended attribute user.park of any inode is read as "park" is.
  *
- * Commands: unblock, release, told (what ringfuse.h says), and the numbers inside
+ * Commands: unblock, release, told and queue (what ringfuse.h says), and the numbers inside
  * (handlers now), peak (most handlers at once; sets it to 0), blocked (that wait for "unblock"),
  * parked, reads, interrupts.
  */
@@ -437,7 +437,62 @@ static long told(struct fuse_session *se)
 		return -4;
 	return stats.transport * 1000L + stats.queues;
 }
+
+/*
+ * "queue NUMBER NAME": a number of a queue, -1 for /dev/fuse. "queue NUMBER
+ * times NANOSECONDS": how many operations were in the class of these, or above.
+ */
+static long queue_told(struct fuse_session *se, int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		size_t offset;
+	} numbers[] = {
+#define NUMBER(name) { #name, offsetof(struct ringfuse_queue_stats, name) }
+		NUMBER(requests), NUMBER(bytes_in), NUMBER(bytes_out), NUMBER(handling),
+		NUMBER(parked), NUMBER(threads), NUMBER(threads_peak), NUMBER(entries),
+		NUMBER(entries_used), NUMBER(entries_used_peak), NUMBER(kicks),
+		NUMBER(grown), NUMBER(handed_over), NUMBER(foreign_answers),
+		NUMBER(handler_time),
+#undef NUMBER
+	};
+	struct ringfuse_queue_stats stats = { .size = sizeof(stats) };
+	struct ringfuse_queue_stats part = { .size = offsetof(struct ringfuse_queue_stats,
+							      handler_times),
+					     .handler_times = { 4711 } };
+	unsigned int queue = argc > 1 ? atoi(argv[1]) : 0, class = 0;
+	uint64_t bound = RINGFUSE_FIRST_TIME, sum = 0;
+	int res;
+
+	if (argc < 3 || ringfuse_session_queue_stats(se, queue, NULL) != -EINVAL ||
+	    ringfuse_session_queue_stats(NULL, queue, &stats) != -EINVAL)
+		return -EINVAL;
+	res = ringfuse_session_queue_stats(se, queue, &stats);
+	if (res != ringfuse_session_queue_stats(se, queue, &part) ||
+	    stats.size != sizeof(stats) || part.handler_times[0] != 4711)
+		return -EIO;
+	if (res != 0)
+		return res;
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+		if (strcmp(argv[2], numbers[i].name) == 0)
+			return *(uint64_t *)((char *)&stats + numbers[i].offset);
+	if (strcmp(argv[2], "times") != 0 || argc < 4)
+		return -EINVAL;
+	for (; class < RINGFUSE_TIMES - 1 && strtoull(argv[3], NULL, 10) >= bound; bound *= 2)
+		class++;
+	while (class < RINGFUSE_TIMES)
+		sum += stats.handler_times[class++];
+	return sum;
+}
 #else
+static long queue_told(struct fuse_session *se, int argc, char **argv)
+{
+	(void)se;
+	(void)argc;
+	(void)argv;
+	return -ENOSYS;
+}
+
 static long told(struct fuse_session *se)
 {
 	(void)se;
@@ -454,7 +509,8 @@ static long command(struct fuse_session *se, int argc, char **argv)
 	pthread_t thread;
 	long answer = 0;
 
-	(void)argc;
+	if (strcmp(what, "queue") == 0)
+		return queue_told(se, argc, argv);
 	if (loop_command) {
 		answer = loop_command(se, what);
 		if (answer != -ENOSYS)

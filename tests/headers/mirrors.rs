@@ -9,6 +9,7 @@ use ringfuse::abi::public::{
     EntryParam, FileBit, FileInfo, ForgetData, Layout, LibfuseVersion, LoopConfigV1, LowlevelOps,
     Opt,
 };
+use ringfuse::session::stats::{QueueStats, Stats};
 use std::collections::BTreeMap;
 
 /// Lines like those of `layout.c`, for a mirror in Rust.
@@ -120,6 +121,15 @@ pub fn structures() -> BTreeMap<String, String> {
     mirror!(lines, "cuse_info", CuseInfo { dev_major, dev_minor, dev_info_argc, dev_info_argv, flags });
     mirror!(lines, "cuse_lowlevel_ops", CuseOps {
         init, init_done, destroy, open, read, write, flush, release, fsync, ioctl, poll,
+    });
+    mirror!(lines, "ringfuse_stats", Stats {
+        size, transport, queues, dev_requests, ring_requests, threads, threads_peak, entries,
+        parked, kicks, grown, handed_over, foreign_answers, nodes, path_waiters,
+    });
+    mirror!(lines, "ringfuse_queue_stats", QueueStats {
+        size, requests, bytes_in, bytes_out, handling, parked, threads, threads_peak, entries,
+        entries_used, entries_used_peak, kicks, grown, handed_over, foreign_answers,
+        handler_time, handler_times,
     });
     mirror!(lines, "stat", stat64 {
         st_dev, st_ino, st_mode, st_nlink, st_uid, st_gid, st_rdev, st_size, st_blksize,

@@ -2,7 +2,7 @@
 _ringfuse() {
     local cur=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} i
     if [ "$COMP_CWORD" = 1 ]; then
-        mapfile -t COMPREPLY < <(compgen -W 'run doctor status --help --version' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'run doctor status top --help --version' -- "$cur")
         return
     fi
     if [ "${COMP_WORDS[COMP_CWORD - 1]}" = --libdir ]; then
@@ -29,6 +29,16 @@ _ringfuse() {
         ;;
     doctor) mapfile -t COMPREPLY < <(compgen -W '--json --libdir --help' -- "$cur") ;;
     status) mapfile -t COMPREPLY < <(compgen -W '--json --help' -- "$cur") ;;
+    top)
+        case ${COMP_WORDS[COMP_CWORD - 1]} in
+        -d | --delay | -n | --count) return ;;
+        esac
+        if [[ $cur = -* ]]; then
+            mapfile -t COMPREPLY < <(compgen -W '--delay --count --queues --batch --help' -- "$cur")
+        else
+            mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+        fi
+        ;;
     esac
 }
 complete -o filenames -F _ringfuse ringfuse

@@ -1,6 +1,6 @@
 //! The command `ringfuse`: runs an installed program on ringfuse ([`run`]), tells
-//! what a mount made now would use and what stands in the way ([`doctor`]), and
-//! which mounts there are ([`status`]).
+//! what a mount made now would use and what stands in the way ([`doctor`]), which
+//! mounts there are ([`status`]), and what they do ([`top`]).
 //!
 //! It is no part of the library and shares no code with it: it looks at the
 //! library's file, at ELF headers and at /proc. See `docs/architecture.md`.
@@ -12,6 +12,8 @@ mod library;
 mod run;
 mod status;
 mod style;
+mod top;
+mod units;
 
 use std::process::ExitCode;
 
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         args::Command::Run(request) => Ok(run::run(&request)),
         args::Command::Doctor { json, libdir } => doctor::doctor(json, libdir.as_deref()),
         args::Command::Status { json } => status::status(json),
+        args::Command::Top(request) => top::top(&request),
         args::Command::Probe => Ok(doctor::uring::probe()),
     };
     match outcome {

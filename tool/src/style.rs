@@ -5,10 +5,16 @@ use std::io::{self, IsTerminal, Write};
 
 /// Writes `text` to standard output. A reader that has gone is no error.
 pub fn print(text: &str) -> io::Result<()> {
+    is_read(text).map(drop)
+}
+
+/// The same; false if the reader has gone.
+pub fn is_read(text: &str) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -330,7 +330,7 @@ impl Keeper {
 
     /// Finds a thread for the request in `entry`.
     fn hand_over(&mut self, entry: &'static Entry) -> Result<()> {
-        self.engine.shown().handed_over.fetch_add(1, Ordering::Relaxed);
+        self.engine.queue(entry).handed_over.fetch_add(1, Ordering::Relaxed);
         if self.engine.shape == LoopShape::Serial {
             let target = self.engine.workers.lock().first().cloned();
             return match target.map(|worker| worker.ring_fd.load(Ordering::SeqCst)) {
@@ -364,7 +364,7 @@ impl Keeper {
             return Ok(false);
         };
         worker.expecting.store(true, Ordering::SeqCst);
-        worker.serve_queue(entry.queue());
+        self.engine.assign(&worker, Some(entry.queue()));
         let ring = worker.ring_fd.load(Ordering::SeqCst);
         self.send(ring, Token::HandedOver(entry.pointer()), entry)?;
         Ok(true)
@@ -463,7 +463,7 @@ impl Keeper {
             }
             grown += 1;
         }
-        self.engine.shown().grown.fetch_add(grown, Ordering::Relaxed);
+        self.engine.queues[queue as usize].grown.fetch_add(grown, Ordering::Relaxed);
         Ok(grown > 0)
     }
 

@@ -195,7 +195,7 @@ impl Engine {
                 self.prod(queue, None);
                 return;
             }
-            self.shown().kicks.fetch_add(1, Ordering::Relaxed);
+            queue.kicks.fetch_add(1, Ordering::Relaxed);
             kicks += 1;
             let sent = queue.kicks_sent.fetch_add(1, Ordering::SeqCst) + 1;
             let done = || queue.kicks_done.load(Ordering::SeqCst) >= sent;
@@ -247,7 +247,7 @@ impl Engine {
 
     /// Asks the kernel for nothing of a file's cached data.
     fn retrieve(&self, queue: u16) -> Result<()> {
-        let number = self.shown().kicks.load(Ordering::Relaxed);
+        let number = self.queues[queue as usize].kicks.load(Ordering::Relaxed);
         loop {
             let (known, nodeid) = self.known_file(queue).ok_or(Errno(libc::ENOENT))?;
             let out = NotifyRetrieveOut {
@@ -324,7 +324,7 @@ impl Engine {
             } else if queue.is_ready() {
                 stuck += 1;
             }
-            self.shown().kicks.fetch_add(calls_now.saturating_sub(calls), Ordering::Relaxed);
+            queue.kicks.fetch_add(calls_now.saturating_sub(calls), Ordering::Relaxed);
             (calls, brought) = (calls_now, brought_now);
         }
         self.kicks.prodding.store(false, Ordering::SeqCst);

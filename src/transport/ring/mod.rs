@@ -39,7 +39,7 @@ mod worker;
 mod yielding;
 
 use crate::errno::{Errno, Result};
-use crate::session::page::{Counters, Head};
+use crate::session::page::{Cell, Counters};
 use crate::session::request::Request;
 use crate::session::{LoopShape, Session};
 use crate::sys;
@@ -54,9 +54,10 @@ use placement::Placement;
 use serial::SerialLoop;
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::ops::Deref;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uring::Ring;
@@ -77,12 +78,8 @@ const EXTRA_ADDRESSES: usize = if cfg!(target_pointer_width = "64") { usize::MAX
 /// One queue of the kernel's, as this side sees it.
 #[repr(align(128))]
 struct Queue {
-    /// Entries that were given to the kernel and have not come back.
-    available: AtomicI32,
-    /// Requests that came, kicks among them; and what became of them.
+    /// Requests that came, kicks among them; and what became of them. Its entries.
     counters: Counters,
-    /// Kicks that came.
-    kicked: AtomicU64,
     /// An entry was registered while requests may have waited: they need a kick.
     stranded: AtomicBool,
     /// Whether a thread is kicking this queue.
@@ -101,6 +98,15 @@ struct Queue {
     roams: AtomicBool,
     /// A regular file of which a request came or that was looked up lately; 0: none.
     file: AtomicU64,
+}
+
+impl Deref for Queue {
+    type Target = Cell;
+
+    #[inline]
+    fn deref(&self) -> &Cell {
+        &self.counters
+    }
 }
 
 /// What travels between the keeper and the handler threads.
@@ -250,9 +256,7 @@ impl Engine {
                 .enumerate()
                 .map(|(queue, node)| Queue {
                     node,
-                    available: AtomicI32::new(0),
                     counters: page.of_queue(queue),
-                    kicked: AtomicU64::new(0),
                     stranded: AtomicBool::new(false),
                     kicker: AtomicBool::new(false),
                     out_of_reach: AtomicBool::new(false),
@@ -402,7 +406,7 @@ impl Engine {
         let new = EntryBox::new(self, queue, node, self.payload_len)?;
         let entry = new.entry();
         entries.push(new);
-        self.shown().entries.store(entries.len() as u64, Ordering::Relaxed);
+        self.queue(entry).entries.fetch_add(1, Ordering::Relaxed);
         Ok(entry)
     }
 
@@ -416,9 +420,7 @@ impl Engine {
     /// Counts an entry that came back with a request.
     fn taken(&self, entry: &Entry) {
         entry.set_holder(-1);
-        let queue = self.queue(entry);
-        queue.available.fetch_sub(1, Ordering::SeqCst);
-        queue.counters.requests.fetch_add(1, Ordering::SeqCst);
+        self.queue(entry).came();
         if self.keeper_asleep.load(Ordering::SeqCst) {
             self.wake_keeper();
         }
@@ -553,11 +555,6 @@ impl Engine {
     pub fn queues(&self) -> usize {
         self.queues.len()
     }
-
-    /// What other processes can see.
-    fn shown(&self) -> &Head {
-        self.session.page().head()
-    }
 }
 
 /// What an io_uring that cannot be made means to a person.
@@ -622,11 +619,16 @@ pub fn payload(req: &Request) -> (*mut u8, usize) {
 /// when the callback returns, or by the keeper if it goes on for long.
 fn complete(entry: &Entry) {
     let engine = entry.engine();
-    engine.session.trace_answer(&entry.request, entry.answer());
+    let answer = entry.answer();
+    engine.session.trace_answer(&entry.request, answer);
+    let queue = engine.queue(entry);
     if entry.request.finish() {
-        engine.queue(entry).counters.answered_later.fetch_add(1, Ordering::Relaxed);
-        engine.push_answer(entry);
-    } else if engine.keeper_asleep.load(Ordering::SeqCst) {
+        queue.unparked();
+        queue.answered_elsewhere(answer.len);
+        return engine.push_answer(entry);
+    }
+    queue.answered(answer.len);
+    if engine.keeper_asleep.load(Ordering::SeqCst) {
         // The callback has lasted long enough for the keeper to fall asleep, and
         // may go on: somebody must see to the commit.
         engine.wake_keeper();

@@ -21,6 +21,7 @@ use crate::session::decode::fixed_len;
 use crate::session::dispatch::dispatch;
 use crate::session::request::SharedTurn;
 use crate::sys::thread::{gettid, spawn, SignalMask, Thread};
+use crate::sys::ticks::Moment;
 use crate::sys::wake;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -92,11 +93,6 @@ impl Worker {
         (same && entry.request.take_answered(turn)).then_some(entry)
     }
 
-    /// The thread serves `queue` from now on.
-    pub fn serve_queue(&self, queue: u16) {
-        self.queue.store(u32::from(queue), Ordering::Relaxed);
-    }
-
     /// Whether the thread serves `queue`.
     pub fn serves(&self, queue: u16) -> bool {
         self.queue.load(Ordering::Relaxed) == u32::from(queue)
@@ -161,6 +157,7 @@ impl Engine {
     /// Runs the callback for the request that arrived in `entry`.
     pub(super) fn serve(&self, worker: &Worker, entry: &'static Entry) -> Served {
         let header = entry.receive();
+        self.queue(entry).received(header.len);
         if worker.expecting.load(Ordering::Relaxed) {
             worker.expecting.store(false, Ordering::SeqCst);
         }
@@ -196,10 +193,13 @@ impl Engine {
         worker.current.store(entry.pointer().as_ptr(), Ordering::Release);
         let fixed = opcode.map_or(0, |opcode| fixed_len(opcode, self.session.dialect()));
         let rest = entry.rest(opcode);
+        let began = Moment::now();
         dispatch(&entry.request, &header, &entry.op_in()[..fixed], rest);
+        let queue = self.queue(entry);
+        queue.served(began);
         let parked = entry.request.park(turn);
         if parked {
-            self.queue(entry).counters.parked.fetch_add(1, Ordering::Relaxed);
+            queue.parked();
         }
         let answered = !parked && entry.request.take_answered(turn);
         worker.current.store(std::ptr::null_mut(), Ordering::Release);
@@ -209,6 +209,21 @@ impl Engine {
             Served::Answered
         } else {
             Served::Gone
+        }
+    }
+
+    /// The thread of `worker` serves `queue` from now on, or none.
+    pub(super) fn assign(&self, worker: &Worker, queue: Option<u16>) {
+        let number = queue.map_or(NO_QUEUE, u32::from);
+        if worker.queue.load(Ordering::Relaxed) == number {
+            return;
+        }
+        let before = worker.queue.swap(number, Ordering::Relaxed);
+        if let Some(queue) = self.queues.get(before as usize) {
+            queue.thread_left();
+        }
+        if let Some(queue) = self.queues.get(number as usize) {
+            queue.thread_came();
         }
     }
 
@@ -233,13 +248,14 @@ impl Engine {
             Beginning::Register(queue) => queue,
         };
         let worker = Arc::new(Worker::new());
-        worker.serve_queue(queue);
+        self.assign(&worker, Some(queue));
         worker.expecting.store(matches!(beginning, Beginning::Serve(_)), Ordering::SeqCst);
         let name = CString::new(format!("fuse-ring-{queue}")).unwrap_or_default();
         let (engine, its_worker) = (self.clone(), worker.clone());
         let thread = spawn(&name, SignalMask::Handler, move || {
             Handler::run(&engine, its_worker, beginning);
-        })?;
+        })
+        .inspect_err(|_| self.assign(&worker, None))?;
         workers.push(worker);
         self.session.page().count_ring_threads(workers.len());
         self.threads.lock().push(thread);
@@ -397,7 +413,7 @@ impl<'a> Handler<'a> {
     }
 
     fn become_spare(&mut self) {
-        self.worker.queue.store(NO_QUEUE, Ordering::Relaxed);
+        self.engine.assign(&self.worker, None);
         let mut exchange = self.engine.exchange.lock();
         match exchange.pending.pop_front() {
             Some(super::Handed(entry)) => {
@@ -411,7 +427,7 @@ impl<'a> Handler<'a> {
 
     /// Binds the thread to the queue's CPU, where that is safe.
     fn pin(&mut self, queue: u16) {
-        self.worker.serve_queue(queue);
+        self.engine.assign(&self.worker, Some(queue));
         self.engine.place(queue, &mut self.place);
     }
 }
@@ -491,6 +507,7 @@ impl Engine {
                 Served::Gone | Served::Stopped => {}
             }
         }
+        self.assign(worker, None);
         let mut workers = self.workers.lock();
         workers.retain(|other| !Arc::ptr_eq(other, worker));
         self.session.page().count_ring_threads(workers.len());

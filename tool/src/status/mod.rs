@@ -4,13 +4,17 @@
 //! ([`page`]). Where that is not to be had, what can be seen from outside is told,
 //! and nothing is guessed.
 
-mod mounts;
+pub mod counters;
+pub mod mounts;
 mod page;
 mod process;
 
 use crate::style::{self, Style, Tone};
+use crate::units;
+use counters::Counters;
 use mounts::Mounts;
-use page::{Counters, Found, Page, Transport};
+pub use page::Transport;
+use page::{Found, Page};
 use process::{Activity, Server};
 use serde::Serialize;
 use std::cmp::Reverse;
@@ -18,15 +22,15 @@ use std::{fs, io};
 
 /// A session that is served.
 #[derive(Debug, Serialize)]
-struct Row {
+pub struct Row {
     /// None where the program has made the mount itself, and the kernel does not
     /// tell which it is.
-    mount_point: Option<String>,
+    pub mount_point: Option<String>,
     /// The number of the connection in /sys/fs/fuse/connections.
-    connection: Option<u64>,
+    pub connection: Option<u64>,
     program: String,
-    pid: u32,
-    transport: Transport,
+    pub pid: u32,
+    pub transport: Transport,
     /// In the session's own words; None if it does not tell.
     reason: Option<String>,
     /// 0 without rings.
@@ -35,7 +39,7 @@ struct Row {
     /// loop of its own.
     handler_threads: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    counters: Option<Counters>,
+    pub counters: Option<Counters>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rings: Option<process::RingCounts>,
     /// Requests that have no answer yet. None if this user may not know.
@@ -43,7 +47,7 @@ struct Row {
     waiting: Option<u64>,
     /// Of the page that this is from.
     #[serde(skip)]
-    inode: Option<u64>,
+    pub inode: Option<u64>,
     /// Mounted where this process says it is. A connection that has just ended may
     /// have had the same number.
     #[serde(skip)]
@@ -54,12 +58,12 @@ struct Row {
 }
 
 #[derive(Serialize)]
-struct Report {
-    mounts: Vec<Row>,
+pub struct Report {
+    pub mounts: Vec<Row>,
     /// FUSE mounts of others: of libfuse, or of processes that this user may not see.
-    other_mounts: usize,
+    pub other_mounts: usize,
     /// Whether all processes could be looked into.
-    as_root: bool,
+    pub as_root: bool,
 }
 
 /// Lists them; the exit status is 0, also if there are none.
@@ -73,7 +77,8 @@ pub fn status(json: bool) -> io::Result<u8> {
     Ok(0)
 }
 
-fn look() -> Report {
+/// What there is now.
+pub fn look() -> Report {
     let here = Mounts::of("self");
     let mut rows = Vec::new();
     for server in process::servers() {
@@ -151,7 +156,7 @@ fn told(server: &Server, connection: Option<u64>, point: Option<String>, found: 
         pid: server.pid,
         transport: page.transport,
         reason: Some(page.reason.clone()).filter(|reason| !reason.is_empty()),
-        queues: page.counters.queue_requests.len() as u32,
+        queues: page.counters.queues.len() as u32,
         handler_threads: page.counters.threads,
         counters: Some(page.counters.clone()),
         rings: on_rings.then_some(server.rings),
@@ -215,7 +220,10 @@ fn text(report: &Report) -> String {
             row.pid,
             why(row),
         );
-        for facts in [numbers(row), requests(row)].into_iter().filter(|facts| !facts.is_empty()) {
+        for facts in [numbers(row), requests(row), amounts(row)]
+            .into_iter()
+            .filter(|facts| !facts.is_empty())
+        {
             text += &format!("    {}\n", facts.join(", "));
         }
     }
@@ -240,8 +248,8 @@ fn why(row: &Row) -> &str {
         (Some(reason), _) => reason,
         (None, Transport::None) => "the kernel's INIT has not been answered",
         (None, _) => {
-            "why is not known: it does not show that to others, see ringfuse(1); its log has a \
-             line 'ringfuse: transport'"
+            "why is not known: it does not show that to others, or is of another release, see \
+             ringfuse(1); its log has a line 'ringfuse: transport'"
         }
     }
 }
@@ -279,6 +287,20 @@ fn requests(row: &Row) -> Vec<String> {
     }
     if let Some(waiting) = row.waiting {
         facts.push(format!("{waiting} without an answer"));
+    }
+    facts
+}
+
+fn amounts(row: &Row) -> Vec<String> {
+    let Some(counters) = &row.counters else { return Vec::new() };
+    let all = counters.sum();
+    let mut facts = vec![
+        format!("{} bytes in", units::bytes(all.bytes_in as f64)),
+        format!("{} bytes out", units::bytes(all.bytes_out as f64)),
+    ];
+    let times = all.handler_times;
+    if let (Some(half), Some(most)) = (times.quantile(50), times.quantile(99)) {
+        facts.push(format!("half of the operations took {half}, 99 of 100 {most}"));
     }
     facts
 }

@@ -4,6 +4,7 @@
 //! A program that closes all descriptors takes that away; the memory stays mapped,
 //! and who may look into the process finds it there.
 
+use super::counters::{Counters, QueueCounters, Times};
 use serde::Serialize;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -13,9 +14,9 @@ use std::path::Path;
 const NAME: &str = "/memfd:ringfuse-status";
 
 const MAGIC: &[u8] = b"ringfuse";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const CELLS_AT: usize = 8192;
-const CELL: usize = 128;
+const CELL: usize = 512;
 /// Bounds what is read.
 const MOST_CELLS: u32 = 1 << 16;
 
@@ -29,17 +30,32 @@ mod at {
     pub const GONE: usize = 32;
     pub const CONNECTION: usize = 40;
     pub const DEV_THREADS: usize = 48;
-    pub const RING_THREADS: usize = 56;
-    pub const RING_THREADS_PEAK: usize = 64;
-    pub const ENTRIES: usize = 72;
-    pub const KICKS: usize = 80;
-    pub const GROWN: usize = 88;
-    pub const HANDED_OVER: usize = 96;
-    pub const REASON: std::ops::Range<usize> = 104..616;
-    pub const MOUNTPOINT: std::ops::Range<usize> = 616..4712;
-    pub const CELL_REQUESTS: usize = 0;
-    pub const CELL_PARKED: usize = 8;
-    pub const CELL_ANSWERED_LATER: usize = 64;
+    pub const DEV_THREADS_PEAK: usize = 56;
+    pub const RING_THREADS: usize = 64;
+    pub const RING_THREADS_PEAK: usize = 72;
+    pub const REASON: std::ops::Range<usize> = 80..592;
+    pub const MOUNTPOINT: std::ops::Range<usize> = 592..4688;
+}
+
+/// In a cell.
+mod cell {
+    pub const REQUESTS: usize = 0;
+    pub const BYTES_IN: usize = 8;
+    pub const BYTES_OUT: usize = 16;
+    pub const TIME: usize = 24;
+    pub const PARKED: usize = 32;
+    pub const KICKED: usize = 40;
+    pub const USED_PEAK: usize = 48;
+    pub const AVAILABLE: usize = 56;
+    pub const TIMES: usize = 64;
+    pub const ANSWERED_LATER: usize = 320;
+    pub const BYTES_OUT_LATER: usize = 328;
+    pub const ENTRIES: usize = 384;
+    pub const THREADS: usize = 392;
+    pub const THREADS_PEAK: usize = 400;
+    pub const KICKS: usize = 408;
+    pub const GROWN: usize = 416;
+    pub const HANDED_OVER: usize = 424;
 }
 
 /// How requests come.
@@ -51,24 +67,6 @@ pub enum Transport {
     Dev,
     Ring,
     Custom,
-}
-
-/// As in `ringfuse.h`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Counters {
-    pub dev_requests: u64,
-    pub ring_requests: u64,
-    /// Of each of the kernel's queues; of rings only.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub queue_requests: Vec<u64>,
-    pub parked: u64,
-    pub threads: u64,
-    pub threads_peak: u64,
-    pub entries: u64,
-    pub kicks: u64,
-    pub grown: u64,
-    pub handed_over: u64,
-    pub foreign_answers: u64,
 }
 
 /// A session, in its own words.
@@ -162,14 +160,16 @@ fn parse(head: &[u8], (dev, rings): (&[u8], &[u8])) -> Option<Page> {
         3 => Transport::Custom,
         _ => return None,
     };
-    let sum = |cells: &[u8], what| cells.chunks_exact(CELL).map(|cell| long(cell, what)).sum();
-    let parked = |cells: &[u8]| -> u64 {
-        let waiting =
-            |cell| long(cell, at::CELL_PARKED).saturating_sub(long(cell, at::CELL_ANSWERED_LATER));
-        cells.chunks_exact(CELL).map(waiting).sum()
-    };
+    let mut by_dev: QueueCounters = dev.chunks_exact(CELL).map(counters_in).sum();
+    by_dev.threads = long(head, at::DEV_THREADS);
+    by_dev.threads_peak = long(head, at::DEV_THREADS_PEAK);
+    let by_queue: Vec<QueueCounters> = rings.chunks_exact(CELL).map(counters_in).collect();
+    let by_rings: QueueCounters = by_queue.iter().copied().sum();
     let on_rings = transport == Transport::Ring;
-    let queues = rings.chunks_exact(CELL).filter(|_| on_rings);
+    let (threads, threads_peak) = match on_rings {
+        true => (long(head, at::RING_THREADS), long(head, at::RING_THREADS_PEAK)),
+        false => (by_dev.threads, by_dev.threads_peak),
+    };
     Some(Page {
         transport,
         pid: number(head, at::PID),
@@ -178,19 +178,47 @@ fn parse(head: &[u8], (dev, rings): (&[u8], &[u8])) -> Option<Page> {
         reason: text(&head[at::REASON]),
         mount_point: text(&head[at::MOUNTPOINT]),
         counters: Counters {
-            dev_requests: sum(dev, at::CELL_REQUESTS),
-            ring_requests: sum(rings, at::CELL_REQUESTS),
-            queue_requests: queues.map(|cell| long(cell, at::CELL_REQUESTS)).collect(),
-            parked: parked(dev) + parked(rings),
-            threads: long(head, if on_rings { at::RING_THREADS } else { at::DEV_THREADS }),
-            threads_peak: long(head, at::RING_THREADS_PEAK),
-            entries: long(head, at::ENTRIES),
-            kicks: long(head, at::KICKS),
-            grown: long(head, at::GROWN),
-            handed_over: long(head, at::HANDED_OVER),
-            foreign_answers: sum(rings, at::CELL_ANSWERED_LATER),
+            dev_requests: by_dev.requests,
+            ring_requests: by_rings.requests,
+            parked: by_dev.parked.wrapping_add(by_rings.parked),
+            threads,
+            threads_peak,
+            entries: by_rings.entries,
+            kicks: by_rings.kicks,
+            grown: by_rings.grown,
+            handed_over: by_rings.handed_over,
+            foreign_answers: by_rings.foreign_answers,
+            dev: by_dev,
+            queues: if on_rings { by_queue } else { Vec::new() },
         },
     })
+}
+
+fn counters_in(cell: &[u8]) -> QueueCounters {
+    let times = Times(std::array::from_fn(|class| long(cell, cell::TIMES + 8 * class)));
+    let requests = long(cell, cell::REQUESTS);
+    let entries = long(cell, cell::ENTRIES);
+    let returned = times.count().wrapping_add(long(cell, cell::KICKED));
+    let available = (number(cell, cell::AVAILABLE) as i32).max(0) as u64;
+    let answered_later = long(cell, cell::ANSWERED_LATER);
+    QueueCounters {
+        requests,
+        bytes_in: long(cell, cell::BYTES_IN),
+        bytes_out: long(cell, cell::BYTES_OUT).wrapping_add(long(cell, cell::BYTES_OUT_LATER)),
+        handling: requests.saturating_sub(returned),
+        parked: long(cell, cell::PARKED).saturating_sub(answered_later),
+        threads: long(cell, cell::THREADS),
+        threads_peak: long(cell, cell::THREADS_PEAK),
+        entries,
+        entries_used: entries.saturating_sub(available),
+        entries_used_peak: long(cell, cell::USED_PEAK),
+        kicks: long(cell, cell::KICKS),
+        grown: long(cell, cell::GROWN),
+        handed_over: long(cell, cell::HANDED_OVER),
+        foreign_answers: answered_later,
+        handler_time: long(cell, cell::TIME),
+        handler_times: times,
+    }
 }
 
 fn number(bytes: &[u8], at: usize) -> u32 {
@@ -216,6 +244,7 @@ pub fn own_pid(process: &Path) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::counters::TIMES;
     use super::*;
 
     fn page() -> Vec<u8> {
@@ -234,10 +263,14 @@ mod tests {
         }
         put(at::CONNECTION, &47_u64.to_ne_bytes());
         put(at::REASON.start, b"2 queues");
-        for (cell, value) in [(0, 3_u64), (1, 10), (2, 20)] {
-            put(CELLS_AT + cell * CELL, &value.to_ne_bytes());
-            put(CELLS_AT + cell * CELL + at::CELL_PARKED, &2_u64.to_ne_bytes());
-            put(CELLS_AT + cell * CELL + at::CELL_ANSWERED_LATER, &1_u64.to_ne_bytes());
+        for (cell, value) in [(0, 3), (1, 10), (2, 20)] {
+            let mut put = |at, value: u64| put(CELLS_AT + cell * CELL + at, &value.to_ne_bytes());
+            put(cell::REQUESTS, value);
+            put(cell::PARKED, 2);
+            put(cell::ANSWERED_LATER, 1);
+            put(cell::ENTRIES, 4);
+            put(cell::AVAILABLE, 1);
+            put(cell::TIMES + 8 * (TIMES - 1), 2);
         }
         bytes
     }
@@ -253,12 +286,16 @@ mod tests {
         assert_eq!((&*page.reason, &*page.mount_point), ("2 queues", ""));
         let counters = page.counters;
         assert_eq!((counters.dev_requests, counters.ring_requests, counters.parked), (3, 30, 3));
-        assert_eq!(counters.queue_requests, [10, 20]);
+        assert_eq!(counters.queues.len(), 2);
+        let queue = counters.queues[1];
+        assert_eq!((queue.requests, queue.handling, queue.parked), (20, 18, 1));
+        assert_eq!((queue.entries, queue.entries_used), (4, 3));
+        assert_eq!(queue.handler_times.count(), 2);
     }
 
     #[test]
     fn what_is_none() {
-        for (at, value) in [(0, 0), (at::VERSION, 2), (at::SEQUENCE, 5), (at::TRANSPORT, 9)] {
+        for (at, value) in [(0, 0), (at::VERSION, 1), (at::SEQUENCE, 5), (at::TRANSPORT, 9)] {
             let mut bytes = page();
             bytes[at..at + 4].copy_from_slice(&u32::to_ne_bytes(value));
             assert_eq!(read_from(&bytes), None, "{value} at {at}");
