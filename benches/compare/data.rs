@@ -184,7 +184,8 @@ pub fn sequential_write(mount: &Path, client: usize, sync: bool) -> Result<Step>
     }))
 }
 
-/// A whole file in memory, read only.
+/// A whole file in memory, read only. When the server goes while it is read, SIGBUS
+/// ends this program, and scripts/bench.sh cleans up.
 struct Mapping {
     start: *mut u8,
 }

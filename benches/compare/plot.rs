@@ -8,8 +8,8 @@ const WIDTH: f64 = 860.0;
 const LEFT: f64 = 270.0;
 const RIGHT: f64 = 800.0;
 const TOP: f64 = 66.0;
-const BAR: f64 = 11.0;
-const GAP: f64 = 12.0;
+const BAR: f64 = 9.0;
+const GAP: f64 = 11.0;
 /// The scale is logarithmic: twice as fast is as long as half as fast.
 const LEAST: f64 = 0.5;
 const MOST: f64 = 8.0;

@@ -134,14 +134,17 @@ impl<'a> Bench<'a> {
             libraries = vec![Library::Stock; 3];
         } else {
             let rings = support::machine::rings();
-            match built_prefix() {
-                Ok(prefix) => {
-                    files.add_rings("examples-c/passthrough_ll.c", &prefix, directory)?;
-                    slow.add_rings(slow::SOURCE, &prefix, directory)?;
+            let built = built_prefix().and_then(|prefix| {
+                files.add_rings("examples-c/passthrough_ll.c", &prefix, directory)?;
+                slow.add_rings(slow::SOURCE, &prefix, directory)
+            });
+            match built {
+                Ok(()) => {
                     libraries.push(Library::BuiltOnDev);
                     libraries.extend(rings.is_ok().then_some(Library::BuiltOnRings));
                 }
-                Err(reason) => missing.push(format!("no column for stock with rings: {reason}")),
+                Err(reason) => missing
+                    .push(format!("no columns for stock with rings: {}", first_line(&reason))),
             }
             libraries.push(Library::OursOnDev);
             match rings {
@@ -149,7 +152,24 @@ impl<'a> Bench<'a> {
                 Err(reason) => missing.push(format!("no columns on rings: {reason}")),
             }
         }
-        Ok((Self { plan: &settings.plan, files, slow, libraries, scratch }, missing))
+        let mut bench = Self { plan: &settings.plan, files, slow, libraries, scratch };
+        for library in std::mem::take(&mut bench.libraries) {
+            match bench.try_mount(library) {
+                Ok(()) => bench.libraries.push(library),
+                Err(reason) if library == Library::Stock => return Err(reason),
+                Err(reason) => {
+                    let title = bench.title(library);
+                    missing.push(format!("no column for {title}: {}", first_line(&reason)));
+                }
+            }
+        }
+        Ok((bench, missing))
+    }
+
+    /// Whether the library serves here at all, by the transport it is to use.
+    fn try_mount(&self, library: Library) -> Result<()> {
+        let place = self.scratch.path().join("trial");
+        self.slow.start(library, Path::new("/"), &place, "", &[])?.finish().map(drop)
     }
 
     fn backing(&self) -> PathBuf {
@@ -266,6 +286,11 @@ impl<'a> Bench<'a> {
         server.finish()?;
         Ok(samples)
     }
+}
+
+/// Facts are lines.
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or(text)
 }
 
 /// After so long a server has given back what it gives back.

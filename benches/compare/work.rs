@@ -56,7 +56,7 @@ pub const ROWS: &[Row] = &[
     Row { name: "stat", unit: Unit::Calls, options: CALLS, clients: MANY,
           start: files::stat, targets: &[Latency], plotted: Some(1) },
     Row { name: "open and close", unit: Unit::Calls, options: CALLS, clients: MANY,
-          start: files::open_close, targets: &[Latency], plotted: Some(1) },
+          start: files::open_close, targets: &[Latency], plotted: None },
     Row { name: "create and unlink", unit: Unit::Calls, options: CALLS, clients: MANY,
           start: files::create_unlink, targets: &[Latency], plotted: Some(1) },
     Row { name: "readdir, 10,000 names", unit: Unit::Calls, options: CALLS, clients: STREAMS,
