@@ -368,7 +368,7 @@ each_transport! {
                 process::threads_named(fs.pid, "fuse-kicker") == 0
             });
             fs.command("release");
-            clients.into_iter().for_each(|client| drop(client.join().unwrap()));
+            assert!(clients.into_iter().all(|client| client.join().unwrap() == 9));
             others.into_iter().for_each(|client| client.join().unwrap());
         }
     }
