@@ -353,18 +353,23 @@ each_transport! {
                     })
                 })
                 .collect();
+            // Those may have to wait for one another.
+            let mut others = Vec::new();
             client::eventually("all to be delivered", || {
                 let root = root.clone();
-                pinned(cpus()[0], move || drop(rustix::fs::fstatvfs(&*root))).join().unwrap();
+                others.push(pinned(cpus()[0], move || drop(rustix::fs::fstatvfs(&*root))));
                 fs.command("parked") == 100
             });
+            let said = "this process may not use its own mount, of which no file is known";
+            if on == Transport::Ring {
+                client::eventually("a line that says so", || fs.log().contains(said));
+            }
             client::eventually("the last kicker to give up", || {
                 process::threads_named(fs.pid, "fuse-kicker") == 0
             });
             fs.command("release");
-            for client in clients {
-                client.join().unwrap();
-            }
+            assert!(clients.into_iter().all(|client| client.join().unwrap() == 9));
+            others.into_iter().for_each(|client| client.join().unwrap());
         }
     }
 

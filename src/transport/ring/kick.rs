@@ -98,6 +98,8 @@ pub struct Kicks {
     prodders: Mutex<Vec<i32>>,
     /// Whether there are any, to be looked at with every STATFS.
     prodding: AtomicBool,
+    /// The log says that some queue cannot be kicked.
+    left: AtomicBool,
     /// Held by the thread that looks after them.
     one_at_a_time: Mutex<()>,
 }
@@ -192,7 +194,14 @@ impl Engine {
             let before = brought_so_far();
             if self.retrieve(index).is_err() {
                 // No file that the kernel still knows.
-                self.prod(queue, None);
+                if !queue.out_of_reach.load(Ordering::SeqCst) && !self.prod(queue, None) {
+                    self.leave(
+                        index,
+                        format_args!(
+                            "this process may not use its own mount, of which no file is known"
+                        ),
+                    );
+                }
                 return;
             }
             queue.kicks.fetch_add(1, Ordering::Relaxed);
@@ -221,15 +230,20 @@ impl Engine {
     /// As [`Engine::kick`], for a CPU on which this process may not run.
     fn kick_elsewhere(&self, index: u16) {
         let queue = &self.queues[index as usize];
-        if queue.out_of_reach.load(Ordering::SeqCst) || self.prod(queue, Some(index)) {
-            return;
+        if !queue.out_of_reach.load(Ordering::SeqCst) && !self.prod(queue, Some(index)) {
+            self.leave(index, format_args!("this process may not run on CPU {index} (its cpuset)"));
         }
-        if !queue.out_of_reach.swap(true, Ordering::SeqCst) {
+    }
+
+    /// The queue cannot be kicked, because of `reason`. Said once.
+    fn leave(&self, index: u16, reason: std::fmt::Arguments<'_>) {
+        if !self.kicks.left.swap(true, Ordering::SeqCst) {
             crate::log_warning!(
-                "ringfuse: this process may not run on CPU {index} (its cpuset): where many requests \
-                 of that CPU are kept at once, some are served only with the next one that is answered"
+                "ringfuse: {reason}: where many requests of one CPU are kept at once, some are \
+                 served only with the next one that is answered"
             );
         }
+        self.queues[index as usize].out_of_reach.store(true, Ordering::SeqCst);
         self.register_ahead(index);
     }
 
@@ -272,11 +286,10 @@ impl Engine {
             .find(|&(_, nodeid)| nodeid != 0)
     }
 
-    /// Lets processes make requests until they bring nothing. One is enough,
-    /// unless a client's request was quicker to the entry than its call, which
-    /// then waits in the FIFO itself.
-    /// On `cpu`, if it is given. False if there can be no such process, or the kernel
-    /// does not let its calls through.
+    /// Lets processes make requests, on `cpu` if it is given, until they bring nothing.
+    /// One is enough, unless a client's request was quicker to the entry than its call,
+    /// which then waits in the FIFO itself. False if there can be no such process, or the
+    /// kernel does not let its calls through.
     fn prod(&self, queue: &Queue, cpu: Option<u16>) -> bool {
         let _only = self.kicks.one_at_a_time.lock();
         let Some(device) = self.session.device_number() else {
@@ -329,7 +342,8 @@ impl Engine {
         }
         self.kicks.prodding.store(false, Ordering::SeqCst);
         self.kicks.prodders.lock().clear();
-        queue.kicked.load(Ordering::SeqCst) != kicked
+        let ends = self.stopping.load(Ordering::SeqCst) || self.gone.load(Ordering::SeqCst);
+        ends || queue.kicked.load(Ordering::SeqCst) != kicked
     }
 }
 
