@@ -27,6 +27,7 @@ impl Theirs {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let point = dir.path().join("mnt");
         fs::create_dir(&point).unwrap();
+        // The new mount calls look at what they have mounted, which is another user's.
         let script = "exec 9<>/dev/fuse
             LIBMOUNT_FORCE_MOUNT2=always mount -i -t fuse -o fd=9,rootmode=40000,user_id=65534,group_id=65534 ringfuse \"$1\" || exit 9
             shift
