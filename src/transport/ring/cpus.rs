@@ -25,22 +25,20 @@ pub fn is_online(cpu: u16) -> bool {
 }
 
 /// The NUMA node of each of `count` CPUs, where there is more than one and it is known:
-/// CPUs that were never online may have none.
+/// the kernel tells it of CPUs that are online.
 pub fn nodes(count: usize) -> Vec<Option<u16>> {
     let read = |name: &str| std::fs::read_to_string(format!("/sys/devices/system/node/{name}"));
     let mut nodes = vec![None; count];
     let online = read("online").unwrap_or_default();
-    let all = 0..self::count(online.trim()).unwrap_or(0);
-    for node in all.filter(|&node| node < usize::from(u16::MAX) && has(online.trim(), node)) {
+    let online = online.trim();
+    let all = 0..self::count(online).unwrap_or(0).min(usize::from(u16::MAX));
+    let several = online.contains(['-', ',']);
+    for node in all.filter(|&node| several && has(online, node)) {
         let list = read(&format!("node{node}/cpulist")).unwrap_or_default();
         let of_node = nodes.iter_mut().enumerate().filter(|(cpu, _)| has(list.trim(), *cpu));
         of_node.for_each(|(_, place)| *place = Some(node as u16));
     }
-    let first = nodes.iter().flatten().next();
-    match nodes.iter().flatten().any(|node| Some(node) != first) {
-        true => nodes,
-        false => vec![None; count],
-    }
+    nodes
 }
 
 /// Whether a list such as "0-3" or "0,2-5" has `cpu`.
