@@ -121,11 +121,13 @@ impl Server {
         self.mounted(Transport::Dev)
     }
 
-    /// Mounts, and asks nothing of the filesystem, which may serve nothing.
+    /// Mounts, and asks nothing of the filesystem, which may serve nothing; it has said
+    /// what it serves by.
     pub fn mount_and_no_more(self) -> Mount {
         let _stays_on = rings_stay_on();
         let mount = self.start(Transport::Ring);
         mount.event("mounted");
+        mount.transport_line();
         mount
     }
 
