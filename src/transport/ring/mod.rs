@@ -14,6 +14,8 @@
 //!   thread, commits the answers that other threads give, and watches: a
 //!   thousand times a second while there is work, not at all while there is
 //!   none.
+//! * [`answer`]: where the answers of callbacks and other threads go.
+//! * [`offer`]: whether there may be rings, and why not.
 //! * [`kick`]: requests that the kernel keeps in a queue's FIFO although an
 //!   entry is available are got moving by a request of our own.
 //! * [`memory`]: what payloads take, and when it is given back.
@@ -23,12 +25,14 @@
 //! An [`Engine`] lives from INIT to `fuse_session_unmount` or `_destroy`, also
 //! between loops: its threads must stay, or their entries would die.
 
+mod answer;
 pub mod cpus;
 pub mod entry;
 pub mod gate;
 mod keeper;
 mod kick;
 mod memory;
+mod offer;
 mod placement;
 mod serial;
 mod sqe;
@@ -46,14 +50,16 @@ use crate::sys;
 use crate::sys::fd::EventFd;
 use crate::sys::fork::{self, Unshared};
 use crate::sys::thread::Thread;
+pub use answer::{answer, answer_error, note_file, payload};
 use entry::{Entry, EntryBox};
 use gate::{Gate, Permit};
 use keeper::Answers;
+use offer::why_not_possible;
+pub use offer::{is_enabled, why_not_offered};
 use parking_lot::Mutex;
 use placement::Placement;
 use serial::SerialLoop;
 use std::collections::VecDeque;
-use std::io::IoSlice;
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
@@ -192,28 +198,6 @@ pub struct Engine {
     serial: Mutex<Option<SerialLoop>>,
     /// There are as many entries as may be, and the log says so.
     entries_full: AtomicBool,
-}
-
-/// Whether the kernel offers rings for new mounts.
-pub fn is_enabled() -> bool {
-    std::fs::read_to_string("/sys/module/fuse/parameters/enable_uring")
-        .is_ok_and(|value| value.trim() == "Y")
-}
-
-/// Why the kernel did not offer rings in INIT, with what to do about it.
-pub fn why_not_offered() -> String {
-    match std::fs::read_to_string("/sys/module/fuse/parameters/enable_uring") {
-        Ok(value) if value.trim() == "N" => {
-            "the kernel's rings are switched off; root can switch them on \
-             for new mounts: echo Y > /sys/module/fuse/parameters/enable_uring"
-                .into()
-        }
-        Ok(_) => "the kernel did not offer rings for this mount".into(),
-        Err(_) => format!(
-            "the kernel ({}) has no FUSE over io_uring (Linux 6.14 with CONFIG_FUSE_IO_URING has)",
-            crate::sys::kernel_release()
-        ),
-    }
 }
 
 impl Engine {
@@ -554,83 +538,5 @@ impl Engine {
     /// How many the kernel has.
     pub fn queues(&self) -> usize {
         self.queues.len()
-    }
-}
-
-/// What an io_uring that cannot be made means to a person.
-fn why_not_possible(errno: Errno) -> String {
-    match errno.0 {
-        libc::EPERM | libc::EACCES => {
-            let sysctl =
-                std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
-            match sysctl.trim() {
-                "" | "0" => {
-                    "io_uring is forbidden to this process (a seccomp filter or security module)"
-                        .into()
-                }
-                value => {
-                    format!("io_uring is switched off (sysctl kernel.io_uring_disabled = {value})")
-                }
-            }
-        }
-        libc::ENOSYS => "io_uring is not there (kernel without it, or a seccomp filter)".into(),
-        libc::ENOMEM => "io_uring got no memory (see ulimit -l)".into(),
-        libc::EMFILE | libc::ENFILE => "io_uring got no descriptor (see ulimit -n)".into(),
-        _ => format!("io_uring cannot be set up: {errno}"),
-    }
-}
-
-/// Answers a ring request with success and data.
-pub fn answer(req: &Request, parts: &[IoSlice<'_>]) -> Result<()> {
-    let entry = Entry::of(req);
-    let result = entry.set_answer(0, parts);
-    if result.is_err() {
-        crate::log_error!(
-            "fuse: answer to request {} (opcode {}) is larger than the request allows",
-            req.unique(),
-            req.opcode_raw()
-        );
-        let _ = entry.set_answer(libc::EIO, &[]);
-    }
-    complete(entry);
-    result
-}
-
-/// Answers a ring request with an error (0: success without data).
-pub fn answer_error(req: &Request, error: i32) -> Result<()> {
-    let entry = Entry::of(req);
-    let result = entry.set_answer(error, &[]);
-    complete(entry);
-    result
-}
-
-/// The kernel is about to learn of a regular file: something to make kicks with.
-pub fn note_file(req: &Request, nodeid: u64) {
-    let entry = Entry::of(req);
-    entry.engine().queue(entry).file.store(nodeid, Ordering::Relaxed);
-}
-
-/// Where the answer's data goes: the caller may build it in place.
-pub fn payload(req: &Request) -> (*mut u8, usize) {
-    Entry::of(req).payload()
-}
-
-/// The answer is in the entry: sees to its commit. In the callback that is done
-/// when the callback returns, or by the keeper if it goes on for long.
-fn complete(entry: &Entry) {
-    let engine = entry.engine();
-    let answer = entry.answer();
-    engine.session.trace_answer(&entry.request, answer);
-    let queue = engine.queue(entry);
-    if entry.request.finish() {
-        queue.unparked();
-        queue.answered_elsewhere(answer.len);
-        return engine.push_answer(entry);
-    }
-    queue.answered(answer.len);
-    if engine.keeper_asleep.load(Ordering::SeqCst) {
-        // The callback has lasted long enough for the keeper to fall asleep, and
-        // may go on: somebody must see to the commit.
-        engine.wake_keeper();
     }
 }
