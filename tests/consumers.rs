@@ -398,8 +398,12 @@ fn threads_on_musl() {
     };
     let scratch = scratch("musl-engine");
     let sources = root().join("tests/fs");
+    // The kernel's headers, of which musl-tools has none.
+    let machine = run(Command::new("cc").arg("-print-multiarch"));
+    let machine = format!("/usr/include/{}", machine.trim());
     run(Command::new("musl-gcc")
         .args(["-static", "-D_FILE_OFFSET_BITS=64"])
+        .args(["-idirafter", "/usr/include", "-idirafter", &machine])
         .args([sources.join("engine_ll.c"), sources.join("serve.c")])
         .args(flags(&prefix, true).split_whitespace())
         .arg("-o")
