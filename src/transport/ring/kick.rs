@@ -184,14 +184,13 @@ impl Engine {
 
     fn kick(&self, index: u16) {
         let queue = &self.queues[index as usize];
-        let (brought_so_far, available) = (|| queue.brought_so_far(), || queue.is_ready());
         let (mut in_vain, mut kicks, mut patience) = (0, 0, LEAST_PATIENCE);
         while in_vain < 2 && kicks < MOST_KICKS && !self.stopping.load(Ordering::SeqCst) {
-            let ready = (0..PATIENCE).any(|_| available() || pause());
+            let ready = (0..PATIENCE).any(|_| queue.is_ready() || pause());
             if !ready {
                 return;
             }
-            let before = brought_so_far();
+            let before = queue.brought_so_far();
             if self.retrieve(index).is_err() {
                 // No file that the kernel still knows.
                 if !queue.out_of_reach.load(Ordering::SeqCst) && !self.prod(queue, None) {
@@ -209,7 +208,7 @@ impl Engine {
             let sent = queue.kicks_sent.fetch_add(1, Ordering::SeqCst) + 1;
             let done = || queue.kicks_done.load(Ordering::SeqCst) >= sent;
             let ends = || self.stopping.load(Ordering::SeqCst) || self.gone.load(Ordering::SeqCst);
-            let brought = || brought_so_far() != before;
+            let brought = || queue.brought_so_far() != before;
             if !(0..patience).any(|_| brought() || done() || ends() || pause()) {
                 // Its thread has no CPU; or it came to no entry, and waits in the FIFO
                 // for a kick itself.
