@@ -203,6 +203,7 @@ each_transport! {
         assert_eq!(values["transport"], on.name());
         assert!(!values["reason"].is_empty());
         let requests = |name: &str| values[name].parse::<u64>().unwrap();
+        assert!(requests("threads_peak") >= 1, "{text}");
         match on {
             Transport::Dev => {
                 assert!(requests("dev_requests") >= 64, "{text}");

@@ -1,6 +1,7 @@
 //! `ringfuse.h`: what this library tells about itself.
 
-use crate::session::stats::{QueueStats, Stats};
+use crate::session::page::QueueStats;
+use crate::session::stats::Stats;
 use crate::session::Session;
 use libc::{c_char, c_int, c_uint};
 

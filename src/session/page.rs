@@ -26,7 +26,7 @@
 
 mod cell;
 
-pub use cell::{Cell, Sums, TIMES};
+pub use cell::{Cell, QueueStats};
 
 use crate::errno::Result;
 use crate::sys::published::Published;
@@ -162,11 +162,11 @@ impl Page {
     }
 
     /// What came by `/dev/fuse`, or by the program's functions.
-    pub fn by_dev(&self) -> Sums {
-        let sums: Sums = (0..DEV_CELLS).map(|index| self.cell(index)).collect();
+    pub fn by_dev(&self) -> QueueStats {
+        let sums: QueueStats = (0..DEV_CELLS).map(|index| self.cell(index)).collect();
         let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let head = self.head();
-        Sums {
+        QueueStats {
             threads: number(&head.dev_threads),
             threads_peak: number(&head.dev_threads_peak),
             ..sums
@@ -174,13 +174,13 @@ impl Page {
     }
 
     /// What came by rings. Peaks are of no one moment.
-    pub fn by_rings(&self) -> Sums {
+    pub fn by_rings(&self) -> QueueStats {
         self.ring_cells().collect()
     }
 
     /// What came by the rings of this queue, which the kernel has.
-    pub fn by_queue(&self, queue: usize) -> Sums {
-        self.ring_cells().skip(queue).take(1).collect()
+    pub fn by_queue(&self, queue: usize) -> QueueStats {
+        self.ring_cells().nth(queue).into_iter().collect()
     }
 
     fn ring_cells(&self) -> impl Iterator<Item = &Cell> {

@@ -1,7 +1,7 @@
 //! What a session tells about itself: which transport serves it, why, and how
 //! much went through it. For `ringfuse.h` and the RINGFUSE_STATS file.
 
-use super::page::{self, Facts, Page};
+use super::page::{self, Facts, Page, QueueStats};
 use super::Session;
 use std::ffi::{CStr, CString};
 use std::io::Write;
@@ -51,30 +51,6 @@ pub struct Stats {
     pub foreign_answers: u64,
     pub nodes: u64,
     pub path_waiters: u64,
-}
-
-/// `struct ringfuse_queue_stats`; see `ringfuse.h` for the fields.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
-#[allow(missing_docs)]
-pub struct QueueStats {
-    pub size: usize,
-    pub requests: u64,
-    pub bytes_in: u64,
-    pub bytes_out: u64,
-    pub handling: u64,
-    pub parked: u64,
-    pub threads: u64,
-    pub threads_peak: u64,
-    pub entries: u64,
-    pub entries_used: u64,
-    pub entries_used_peak: u64,
-    pub kicks: u64,
-    pub grown: u64,
-    pub handed_over: u64,
-    pub foreign_answers: u64,
-    pub handler_time: u64,
-    pub handler_times: [u64; page::TIMES],
 }
 
 /// RINGFUSE_QUEUE_DEV.
@@ -163,14 +139,14 @@ impl Session {
             transport: self.serving.load(Ordering::Acquire),
             dev_requests: dev.requests,
             ring_requests: rings.requests,
-            threads: number(&head.ring_threads),
-            threads_peak: number(&head.ring_threads_peak),
+            threads: dev.threads,
+            threads_peak: dev.threads_peak,
             entries: rings.entries,
             parked: dev.parked + rings.parked,
             kicks: rings.kicks,
             grown: rings.grown,
             handed_over: rings.handed_over,
-            foreign_answers: rings.answered_later,
+            foreign_answers: rings.foreign_answers,
             ..Stats::default()
         };
         if let Some(count) = self.paths.get() {
@@ -179,6 +155,8 @@ impl Session {
         if let Some(queues) = self.queues() {
             stats.transport = Serving::Ring as u32;
             stats.queues = queues;
+            stats.threads = number(&head.ring_threads);
+            stats.threads_peak = number(&head.ring_threads_peak);
         }
         stats
     }
@@ -192,32 +170,13 @@ impl Session {
     /// The counters of one queue now, or of what did not come by rings. None: there is
     /// no such queue.
     pub fn queue_stats(&self, queue: u32) -> Option<QueueStats> {
-        let sums = match queue {
-            DEV => self.page.by_dev(),
+        match queue {
+            DEV => Some(self.page.by_dev()),
             _ if self.queues().is_some_and(|queues| queue < queues) => {
-                self.page.by_queue(queue as usize)
+                Some(self.page.by_queue(queue as usize))
             }
-            _ => return None,
-        };
-        Some(QueueStats {
-            size: size_of::<QueueStats>(),
-            requests: sums.requests,
-            bytes_in: sums.bytes_in,
-            bytes_out: sums.bytes_out,
-            handling: sums.handling,
-            parked: sums.parked,
-            threads: sums.threads,
-            threads_peak: sums.threads_peak,
-            entries: sums.entries,
-            entries_used: sums.used,
-            entries_used_peak: sums.used_peak,
-            kicks: sums.kicks,
-            grown: sums.grown,
-            handed_over: sums.handed_over,
-            foreign_answers: sums.answered_later,
-            handler_time: sums.time,
-            handler_times: sums.times,
-        })
+            _ => None,
+        }
     }
 
     /// Writes the counters to the file that RINGFUSE_STATS names.

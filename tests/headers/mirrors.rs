@@ -9,7 +9,8 @@ use ringfuse::abi::public::{
     EntryParam, FileBit, FileInfo, ForgetData, Layout, LibfuseVersion, LoopConfigV1, LowlevelOps,
     Opt,
 };
-use ringfuse::session::stats::{QueueStats, Stats};
+use ringfuse::session::page::QueueStats;
+use ringfuse::session::stats::Stats;
 use std::collections::BTreeMap;
 
 /// Lines like those of `layout.c`, for a mirror in Rust.

@@ -3,6 +3,7 @@
 use crate::sys::ticks::Moment;
 use memoffset::offset_of;
 use std::sync::atomic::{fence, AtomicI32, AtomicU64, Ordering};
+use zerocopy::FromZeros;
 
 /// Classes of times: less than [`FIRST_BOUND`] nanoseconds, then each up to twice as
 /// long as the one before, and the last one without an end.
@@ -156,37 +157,43 @@ fn class_of(time: u64) -> usize {
     (doublings as usize).min(TIMES - 1)
 }
 
-/// Of one cell, or of several.
-#[derive(Clone, Copy, Debug, Default)]
-#[allow(missing_docs)] // as in `Cell`
-pub struct Sums {
+/// `struct ringfuse_queue_stats`, of one cell or of several; see `ringfuse.h` for the
+/// fields.
+#[derive(Clone, Copy, Debug, FromZeros)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct QueueStats {
+    pub size: usize,
     pub requests: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
-    /// Requests that came and whose callback has not returned.
     pub handling: u64,
-    /// Those that wait for an answer, their callback having returned.
     pub parked: u64,
-    /// Those that have been answered after it.
-    pub answered_later: u64,
     pub threads: u64,
     pub threads_peak: u64,
     pub entries: u64,
-    pub used: u64,
-    pub used_peak: u64,
+    pub entries_used: u64,
+    pub entries_used_peak: u64,
     pub kicks: u64,
     pub grown: u64,
     pub handed_over: u64,
-    pub time: u64,
-    pub times: [u64; TIMES],
+    pub foreign_answers: u64,
+    pub handler_time: u64,
+    pub handler_times: [u64; TIMES],
 }
 
-impl Sums {
+impl Default for QueueStats {
+    fn default() -> Self {
+        Self { size: size_of::<Self>(), ..Self::new_zeroed() }
+    }
+}
+
+impl QueueStats {
     fn add(&mut self, cell: &Cell) {
         let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         // What ends is read before what begins, so that no difference is too small.
         let mut returned = number(&cell.kicked);
-        for (sum, counter) in self.times.iter_mut().zip(&cell.times) {
+        for (sum, counter) in self.handler_times.iter_mut().zip(&cell.times) {
             *sum += number(counter);
             returned += number(counter);
         }
@@ -196,23 +203,23 @@ impl Sums {
         let (requests, entries) = (number(&cell.requests), number(&cell.entries));
         self.requests += requests;
         self.handling += requests.saturating_sub(returned);
-        self.answered_later += answered_later;
+        self.foreign_answers += answered_later;
         self.parked += number(&cell.parked).saturating_sub(answered_later);
         self.bytes_in += number(&cell.bytes_in);
         self.bytes_out += number(&cell.bytes_out) + number(&cell.bytes_out_later);
         self.threads += number(&cell.threads);
         self.threads_peak += number(&cell.threads_peak);
         self.entries += entries;
-        self.used += used(entries, available);
-        self.used_peak += number(&cell.used_peak);
+        self.entries_used += used(entries, available);
+        self.entries_used_peak += number(&cell.used_peak);
         self.kicks += number(&cell.kicks);
         self.grown += number(&cell.grown);
         self.handed_over += number(&cell.handed_over);
-        self.time += number(&cell.time);
+        self.handler_time += number(&cell.time);
     }
 }
 
-impl<'a> FromIterator<&'a Cell> for Sums {
+impl<'a> FromIterator<&'a Cell> for QueueStats {
     fn from_iter<T: IntoIterator<Item = &'a Cell>>(cells: T) -> Self {
         let mut sums = Self::default();
         cells.into_iter().for_each(|cell| sums.add(cell));
