@@ -446,8 +446,10 @@ impl Engine {
             // `/dev/fuse`.
             errno => {
                 let queue = entry.queue();
-                let what = format_args!("queue {queue}: the kernel refused a ring command");
-                self.failed(what, Errno(errno));
+                self.failed(
+                    format_args!("queue {queue}: the kernel refused a ring command"),
+                    Errno(errno),
+                );
             }
         }
     }
