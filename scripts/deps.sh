@@ -74,11 +74,16 @@ Install them and run make again:
     $command >"$log" 2>&1 || { apt-get update -qq && $command >"$log" 2>&1; } ||
         die "$command failed: $(tail -n 5 "$log")"
 }
-# Rust for the machines of tests/arch.rs and for musl (tests/consumers.rs), which say
-# what they skip without.
-add_rust_targets() {
+# Rust for the machines of tests/arch.rs and for musl (tests/consumers.rs), and the
+# oldest one that is promised: tests say what they skip without.
+add_rust() {
     local target
     has rustup || return 0
+    if ! rustup toolchain list | grep -q "^$minimum_rust-"; then
+        say "Installing what is missing: rustup toolchain install $minimum_rust"
+        rustup --quiet toolchain install --profile minimal "$minimum_rust" ||
+            say "that failed; test.sh does not try it"
+    fi
     for target in {i686,aarch64,riscv64gc}-unknown-linux-gnu armv7-unknown-linux-gnueabihf \
         x86_64-unknown-linux-musl; do
         [ ! -e "$(rustc --print target-libdir --target "$target")" ] || continue
@@ -174,6 +179,6 @@ bench)
 *) die "usage: deps.sh build|demo|test|programs|bench|deb|docs" ;;
 esac
 install_missing
-[ "${1:-build}" != test ] || add_rust_targets
+[ "${1:-build}" != test ] || add_rust
 at_least 1.0 "$(meson --version)" ||
     die "meson 1.0 or newer is needed, this is $(meson --version); 'pip install --user meson' has it"
