@@ -99,11 +99,12 @@ impl EventFd {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Adds one. Async-signal-safe.
+    /// Adds one. Async-signal-safe, and no cancellation point as write(2) is: programs
+    /// cancel threads that tell others of the end.
     pub fn signal(&self) {
         let one = 1u64.to_ne_bytes();
         // SAFETY: eight valid bytes. A full counter (EAGAIN) wakes as well.
-        unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        unsafe { libc::syscall(libc::SYS_write, self.0.as_raw_fd(), one.as_ptr(), one.len()) };
     }
 
     /// Resets to 0.

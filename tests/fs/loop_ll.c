@@ -194,6 +194,15 @@ static void *cancellable(void *se)
 	return NULL;
 }
 
+/* Cancelled already, which the next cancellation point would carry out. */
+static void *exit_when_cancelled(void *se)
+{
+	pthread_cancel(pthread_self());
+	fuse_session_exit(se);
+	pthread_testcancel();
+	return NULL;
+}
+
 static void *wakeable(void *se)
 {
 	int res = loop_block(se, NULL);
@@ -215,6 +224,7 @@ static int loop_threads(struct fuse_session *se, int cancel)
 	uint64_t count;
 	long res = 0;
 	void *result;
+	pthread_t exiting;
 
 	for (; thread_count < THREADS; thread_count++)
 		if (pthread_create(&threads[thread_count], NULL,
@@ -225,6 +235,9 @@ static int loop_threads(struct fuse_session *se, int cancel)
 			;
 		for (int i = 0; i < THREADS; i++)
 			pthread_cancel(threads[i]);
+		if (pthread_create(&exiting, NULL, exit_when_cancelled, se) != 0)
+			abort();
+		pthread_join(exiting, NULL);
 	} else {
 		while (threads_done < THREADS)
 			usleep(500);
