@@ -214,6 +214,7 @@ fn i386_filesystems_pass_the_tests_of_the_native_ones() {
     let mut tests = Command::new(root().join("scripts/cargo.sh"));
     tests.args(["test", "--quiet", "--no-fail-fast"]);
     for name in [
+        "batch",
         "dirs",
         "engine",
         "interrupts",

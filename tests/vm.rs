@@ -22,6 +22,7 @@ const MOST: &[&str] = &[
     "interrupts",
     "lifecycle",
     "engine",
+    "batch",
     "threads",
     "faults",
     "cpus",
@@ -31,11 +32,12 @@ const MOST: &[&str] = &[
 ];
 
 /// The tests of a target that are for a kernel where `transport` serves mounts.
-/// A device has its own, /dev/cuse, everywhere; and what is refused is rings.
+/// A device has its own, /dev/cuse, everywhere; what is refused is rings, and batches
+/// are theirs.
 fn filter(test: &str, transport: &str) -> String {
     match test {
         "cuse" => "device::".into(),
-        "faults" => "".into(),
+        "faults" | "batch" => "".into(),
         _ => format!("::{transport}"),
     }
 }

@@ -1,4 +1,4 @@
-//! CPU time, used to notice threads that came and went unseen.
+//! CPU time, of a thread, and of those that came and went unseen.
 //!
 //! The process's clock counts what its ended threads have used, and a thread
 //! cannot live without using any. So the process's time less that of the living
@@ -20,6 +20,11 @@ fn read(clock: libc::clockid_t) -> Option<u64> {
 /// "one thread", "scheduled time".
 fn clock_of(tid: i32) -> libc::clockid_t {
     (!tid << 3) | 4 | 2
+}
+
+/// Nanoseconds that thread `tid` of this process has used; `None` if it has ended.
+pub fn of_thread(tid: i32) -> Option<u64> {
+    read(clock_of(tid))
 }
 
 /// Nanoseconds that the ended threads of this process have used: between the two.

@@ -65,6 +65,11 @@ fn with_listed<T>(f: impl FnOnce(&mut Vec<(RawFd, Fate)>) -> T) -> T {
     result
 }
 
+/// Runs `f`, during which the process does not fork.
+pub fn undisturbed<T>(f: impl FnOnce() -> T) -> T {
+    with_listed(|_| f())
+}
+
 /// How many forks lie between this process and the one that loaded the library.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 

@@ -87,6 +87,15 @@ impl Map {
         Self::pages(len, libc::MAP_SHARED, fd)
     }
 
+    /// Forked children do not have the map.
+    pub fn hide_from_children(&self) -> Result<()> {
+        // SAFETY: advice on our own pages.
+        match unsafe { libc::madvise(self.start.as_ptr().cast(), self.len, libc::MADV_DONTFORK) } {
+            0 => Ok(()),
+            _ => Err(Errno::last()),
+        }
+    }
+
     /// The first byte.
     pub fn start(&self) -> NonNull<u8> {
         self.start

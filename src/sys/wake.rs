@@ -11,35 +11,31 @@ use once_cell::sync::OnceCell;
 
 extern "C" fn nothing(_signal: i32) {}
 
-/// The signal, with its handler installed on first use.
-fn signal() -> Result<i32> {
-    static SIGNAL: OnceCell<i32> = OnceCell::new();
-    SIGNAL
-        .get_or_try_init(|| {
-            for signal in (libc::SIGRTMIN()..libc::SIGRTMAX()).rev() {
-                // SAFETY: an all-zero sigaction is valid; both are ours.
-                let mut old: libc::sigaction = unsafe { std::mem::zeroed() };
-                // SAFETY: only asks for the disposition.
-                unsafe { libc::sigaction(signal, std::ptr::null(), &mut old) };
-                if old.sa_sigaction != libc::SIG_DFL {
-                    continue;
-                }
-                // SAFETY: as above; the handler does nothing.
-                let mut new: libc::sigaction = unsafe { std::mem::zeroed() };
-                new.sa_sigaction = nothing as extern "C" fn(i32) as usize;
-                // SAFETY: valid pointers.
-                if unsafe { libc::sigaction(signal, &new, std::ptr::null_mut()) } == 0 {
-                    return Ok(signal);
-                }
-            }
-            Err(Errno(libc::EBUSY))
-        })
-        .copied()
+/// A real-time signal that nobody in the process has a handler for, which gets
+/// `handler` with the flags `flags` of sigaction(2).
+pub(super) fn claim_signal(handler: extern "C" fn(i32), flags: i32) -> Result<i32> {
+    for signal in (libc::SIGRTMIN()..libc::SIGRTMAX()).rev() {
+        // SAFETY: an all-zero sigaction is valid; both are ours.
+        let mut old: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: only asks for the disposition.
+        unsafe { libc::sigaction(signal, std::ptr::null(), &mut old) };
+        if old.sa_sigaction != libc::SIG_DFL {
+            continue;
+        }
+        // SAFETY: as above; what the handler does is its own affair.
+        let mut new: libc::sigaction = unsafe { std::mem::zeroed() };
+        new.sa_sigaction = handler as usize;
+        new.sa_flags = flags;
+        // SAFETY: valid pointers.
+        if unsafe { libc::sigaction(signal, &new, std::ptr::null_mut()) } == 0 {
+            return Ok(signal);
+        }
+    }
+    Err(Errno(libc::EBUSY))
 }
 
-/// Lets the wake-up signal through to the calling thread.
-pub fn allow_wakeups() -> Result<()> {
-    let signal = signal()?;
+/// Lets `signal` through to the calling thread.
+pub(super) fn unblock(signal: i32) {
     // SAFETY: plain data, valid pointers.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
@@ -47,14 +43,29 @@ pub fn allow_wakeups() -> Result<()> {
         libc::sigaddset(&mut set, signal);
         libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
     }
-    Ok(())
+}
+
+/// Sends `signal` to thread `tid` of this process.
+pub(super) fn send(signal: i32, tid: i32) {
+    // SAFETY: no memory involved; a thread that is gone gives ESRCH.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, signal) };
+}
+
+/// The signal, with its handler installed on first use.
+fn signal() -> Result<i32> {
+    static SIGNAL: OnceCell<i32> = OnceCell::new();
+    SIGNAL.get_or_try_init(|| claim_signal(nothing, 0)).copied()
+}
+
+/// Lets the wake-up signal through to the calling thread.
+pub fn allow_wakeups() -> Result<()> {
+    signal().map(unblock)
 }
 
 /// Sends the wake-up signal to thread `tid` of this process, once.
 pub fn wake(tid: i32) {
     if let Ok(signal) = signal() {
-        // SAFETY: no memory involved; a thread that is gone gives ESRCH.
-        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, signal) };
+        send(signal, tid);
     }
 }
 

@@ -6,6 +6,7 @@
  *
  *     fast          answers at once
  *     sleep_MS      answers after MS milliseconds
+ *     spin_MS       answers after computing for MS milliseconds
  *     block         answers when the command "unblock" comes
  *     early         answers at once, and returns after "unblock"
  *     early_MS      the same, but answers after MS milliseconds
@@ -48,6 +49,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #define MAX_NAMES 64
 #define MAX_PARKED 4096
@@ -289,6 +291,16 @@ static long held_child(const char *which)
 	return pid;
 }
 
+static void spin(long ms)
+{
+	struct timespec now, start;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	do
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	while ((now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 < ms);
+}
+
 static void zeros(fuse_req_t req, size_t size)
 {
 	static char data[1 << 20]; /* never written, so it takes no memory */
@@ -327,6 +339,9 @@ static void behave(fuse_req_t req, const char *name, size_t size,
 		pthread_mutex_unlock(&lock);
 	} else if (strncmp(name, "sleep_", 6) == 0) {
 		usleep(1000 * atoi(name + 6));
+		text_answer(req, text);
+	} else if (strncmp(name, "spin_", 5) == 0) {
+		spin(atoi(name + 5));
 		text_answer(req, text);
 	} else if (strcmp(name, "overlap") == 0) {
 		usleep(3000);

@@ -90,15 +90,16 @@ impl Gate {
         self.set(State::Stopped);
     }
 
-    /// Waits for the gate to be open and marks `activity` busy; false if the
-    /// engine ends instead.
-    pub fn pass(&self, activity: &Activity) -> bool {
+    /// Waits for the gate to be open, after `before_waiting` if it is not, and marks
+    /// `activity` busy; false if the engine ends instead.
+    pub fn pass(&self, activity: &Activity, before_waiting: impl Fn()) -> bool {
         loop {
             activity.enter();
             if self.is_open.load(Ordering::SeqCst) {
                 return true;
             }
             activity.leave();
+            before_waiting();
             let mut state = self.state.lock();
             while *state == State::Paused {
                 self.changed.wait(&mut state);
@@ -115,10 +116,19 @@ impl Gate {
         self.bounded.store(max.is_some(), Ordering::SeqCst);
     }
 
-    /// Waits until fewer callbacks than allowed run, and counts as one until
-    /// dropped. `None`: there is no bound.
-    pub fn permit(&self) -> Option<Permit<'_>> {
-        self.bounded.load(Ordering::Relaxed).then(|| self.permits.take()).flatten()
+    /// Waits until fewer callbacks than allowed run, after `before_waiting`, and counts
+    /// as one until dropped. `None`: there is no bound.
+    pub fn permit(&self, before_waiting: impl Fn()) -> Option<Permit<'_>> {
+        if !self.is_bounded() {
+            return None;
+        }
+        before_waiting();
+        self.permits.take()
+    }
+
+    /// Whether there is a bound.
+    pub fn is_bounded(&self) -> bool {
+        self.bounded.load(Ordering::Relaxed)
     }
 
     /// Whether another callback could run.

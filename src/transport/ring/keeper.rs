@@ -11,6 +11,7 @@
 //! Whoever receives a request counts it first and reads `keeper_asleep` second,
 //! so one of the two sees the other.
 
+use super::batch;
 use super::entry::Entry;
 use super::kick::Recheck;
 use super::memory;
@@ -23,6 +24,7 @@ use super::worker::{Beginning, Served, Worker};
 use super::{Engine, NotBegun};
 use crate::errno::{Errno, Result};
 use crate::session::LoopShape;
+use crate::sys::errand::send_on_errand;
 use crate::sys::fd::wait_readable;
 use crate::sys::thread::{spawn, SignalMask, Thread};
 use std::os::fd::AsRawFd;
@@ -33,7 +35,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Between two looks at the handler threads.
-const TICK: Duration = Duration::from_millis(1);
+pub const TICK: Duration = Duration::from_millis(1);
 /// Looks without any movement before the keeper goes to sleep.
 const QUIET_TICKS: u32 = 50;
 /// Looks for which a request may wait for a thread that is about to be done.
@@ -41,8 +43,8 @@ const PENDING_LOOKS: u32 = 2;
 /// Completions that may wait; the kernel keeps more than these on a list.
 const COMPLETIONS: u32 = 4096;
 
-/// Answered entries that wait to be committed: a stack that any thread pushes
-/// to and the keeper empties.
+/// Entries that wait for the keeper: a stack that any thread pushes to, also in a
+/// signal handler, and the keeper empties.
 #[derive(Default)]
 pub struct Answers(AtomicPtr<Entry>);
 
@@ -107,6 +109,7 @@ impl Handle {
                 watch: Watch::default(),
                 started: Started::default(),
                 streams: Vec::new(),
+                batches: Vec::new(),
                 rechecks: Vec::new(),
                 oldest_pending: None,
                 pending_for: 0,
@@ -154,6 +157,7 @@ struct Keeper {
     watch: Watch,
     started: Started,
     streams: Vec<stream::Seen>,
+    batches: Vec<batch::Seen>,
     rechecks: Vec<Recheck>,
     /// The request that waited longest for a thread then.
     oldest_pending: Option<NonNull<Entry>>,
@@ -224,6 +228,13 @@ impl Keeper {
             for entry in self.engine.answers.take() {
                 self.commit(entry)?;
             }
+            for entry in self.engine.cleared.take() {
+                self.stir();
+                self.arrived(entry)?;
+            }
+            for entry in self.engine.passed_on.take() {
+                self.find_owner(entry)?;
+            }
             let wanted = std::mem::take(&mut *self.engine.wanted.lock());
             for queue in wanted {
                 self.register_another(queue)?;
@@ -275,6 +286,7 @@ impl Keeper {
                 self.stir();
                 self.ring.push(&sqe::poll(self.engine.bell.as_raw_fd(), Token::Wake))?;
             }
+            Token::AdoptSent(entry) if result < 0 => self.commit(Entry::from_pointer(entry))?,
             // The thread is gone; another will serve the request.
             Token::HandOverSent(entry) if result < 0 => {
                 self.hand_over(Entry::from_pointer(entry))?
@@ -315,7 +327,7 @@ impl Keeper {
         if self.engine.kicks.is_one_of_ours(&entry.receive()) {
             // Answered without a callback.
             let idle = Worker::new();
-            return match self.engine.serve(&idle, entry) {
+            return match self.engine.serve(&idle, entry, &|| Ok(())) {
                 Served::Answered | Served::Retrieved => {
                     self.commit(entry)?;
                     self.ring.submit()?;
@@ -378,6 +390,22 @@ impl Keeper {
         Ok(())
     }
 
+    /// Finds a thread without an entry for the answered `entry`, which commits it.
+    fn find_owner(&mut self, entry: &'static Entry) -> Result<()> {
+        self.stir();
+        let spare = self.engine.exchange.lock().spares.pop();
+        if let Some(worker) = spare {
+            self.engine.assign(&worker, Some(entry.queue()));
+            let ring = worker.ring_fd.load(Ordering::SeqCst);
+            let (adopt, sent) = (Token::Adopt(entry.pointer()), Token::AdoptSent(entry.pointer()));
+            return self.ring.push(&sqe::message(ring, adopt, sent));
+        }
+        match self.engine.add_worker(Beginning::Commit(entry)) {
+            Ok(()) => Ok(()),
+            Err(_) => self.commit(entry),
+        }
+    }
+
     /// Whether a thread of `queue` runs a callback, or is about to, that it did
     /// not run at the last look.
     fn is_quickly_busy(&self, queue: u16) -> bool {
@@ -413,6 +441,8 @@ impl Keeper {
         busy |= self.look_after_pending()?;
         self.engine.look_at_placement(&mut self.started);
         self.engine.look_at_streams(&mut self.streams);
+        self.engine.look_at_batches(&mut self.batches, findings.lasts);
+        findings.stuck.into_iter().for_each(send_on_errand);
         busy |= self.engine.look_at_yielding();
         busy |= !self.retry.is_empty();
         self.quiet = if busy { 0 } else { self.quiet.saturating_add(1) };

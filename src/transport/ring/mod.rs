@@ -8,7 +8,7 @@
 //!
 //! > **A thread that runs a callback owns no available entry.**
 //!
-//! * [`worker`]: handler threads, each with one io_uring and one entry.
+//! * [`worker`], [`handler`]: handler threads, each with one io_uring and one entry.
 //! * [`keeper`]: one thread that never runs callbacks. It holds an entry of
 //!   every queue that has not been used, hands what arrives there to a handler
 //!   thread, commits the answers that other threads give, and watches: a
@@ -19,6 +19,8 @@
 //! * [`kick`]: requests that the kernel keeps in a queue's FIFO although an
 //!   entry is available are got moving by a request of our own.
 //! * [`memory`]: what payloads take, and when it is given back.
+//! * [`batch`]: several entries for a thread, where that is faster and the callbacks
+//!   have proved short: the exception from the rule, and how it is taken back.
 //! * [`serial`]: one handler at a time: the calling thread's ring carries the
 //!   entries of all queues, and there the rule has nothing to protect.
 //!
@@ -26,9 +28,11 @@
 //! between loops: its threads must stay, or their entries would die.
 
 mod answer;
+mod batch;
 pub mod cpus;
 pub mod entry;
 pub mod gate;
+mod handler;
 mod keeper;
 mod kick;
 mod memory;
@@ -51,6 +55,7 @@ use crate::sys::fd::EventFd;
 use crate::sys::fork::{self, Unshared};
 use crate::sys::thread::Thread;
 pub use answer::{answer, answer_error, note_file, payload};
+use batch::Batching;
 use entry::{Entry, EntryBox};
 use gate::{Gate, Permit};
 use keeper::Answers;
@@ -63,7 +68,7 @@ use std::collections::VecDeque;
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uring::Ring;
@@ -102,6 +107,12 @@ struct Queue {
     streamed: AtomicU64,
     /// Its threads are not to be bound at the moment.
     roams: AtomicBool,
+    /// Requests that were there already when those before them had been answered.
+    chained: AtomicU64,
+    /// Entries that one of its threads may have.
+    batch: AtomicU32,
+    /// The one of its threads that has several.
+    collector: Mutex<Option<Arc<Worker>>>,
     /// A regular file of which a request came or that was looked up lately; 0: none.
     file: AtomicU64,
 }
@@ -174,6 +185,11 @@ pub struct Engine {
     exchange: Mutex<Exchange>,
     pending: AtomicUsize,
     answers: Answers,
+    /// Delivered to threads whose callbacks last.
+    cleared: Answers,
+    /// Answered, for threads that have no entry.
+    passed_on: Answers,
+    batching: Batching,
     kicks: kick::Kicks,
     memory: memory::Memory,
     gate: Gate,
@@ -248,6 +264,9 @@ impl Engine {
                     kicks_done: AtomicU64::new(0),
                     streamed: AtomicU64::new(0),
                     roams: AtomicBool::new(false),
+                    chained: AtomicU64::new(0),
+                    batch: AtomicU32::new(1),
+                    collector: Mutex::new(None),
                     file: AtomicU64::new(0),
                 })
                 .collect(),
@@ -258,6 +277,9 @@ impl Engine {
             exchange: Mutex::default(),
             pending: AtomicUsize::new(0),
             answers: Answers::default(),
+            cleared: Answers::default(),
+            passed_on: Answers::default(),
+            batching: Batching::new(),
             kicks: kick::Kicks::default(),
             memory: memory::Memory::default(),
             gate: Gate::new(max),
@@ -461,7 +483,7 @@ impl Engine {
     /// The right to run a callback, where their number is bounded.
     pub fn permit(&self) -> Option<Permit<'_>> {
         // The guard may not outlive the engine, which outlives every callback.
-        self.gate.permit()
+        self.gate.permit(|| {})
     }
 
     /// The loop is over: no callback starts any more. Returns when none runs.

@@ -221,7 +221,7 @@ impl Engine {
     }
 
     /// Requests that came over all queues.
-    fn delivered(&self) -> u64 {
+    pub(super) fn delivered(&self) -> u64 {
         self.queues.iter().map(|queue| queue.counters.requests.load(Ordering::Relaxed)).sum()
     }
 

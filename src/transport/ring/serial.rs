@@ -113,7 +113,7 @@ impl SerialLoop {
                     self.waiting.push_front(entry);
                     break;
                 }
-                match engine.serve(&self.worker, entry) {
+                match engine.serve(&self.worker, entry, &|| self.ring.submit()) {
                     Served::Answered => self.commit(engine, entry)?,
                     Served::Retrieved => {
                         self.commit(engine, entry)?;
@@ -204,7 +204,7 @@ impl SerialLoop {
         while !session.exited() {
             match dev::receive(session, engine.fuse_fd, buffer) {
                 Ok(Received::Message(len)) => {
-                    let permit = engine.gate.pass(&self.worker.activity);
+                    let permit = engine.gate.pass(&self.worker.activity, || ());
                     slot = dev::serve(session, engine.fuse_fd, buffer, len, slot);
                     if permit {
                         self.worker.activity.leave();

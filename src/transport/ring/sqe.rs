@@ -29,6 +29,10 @@ pub enum Token {
     HandedOver(NonNull<Entry>),
     /// Whether handing over the entry worked.
     HandOverSent(NonNull<Entry>),
+    /// Another thread passes on the entry with its answer, to be committed.
+    Adopt(NonNull<Entry>),
+    /// Whether passing on the entry worked.
+    AdoptSent(NonNull<Entry>),
     /// Register another entry for this queue.
     Grow(u16),
     /// Give the memory of available entries back.
@@ -64,6 +68,8 @@ impl Token {
             Self::Ignore => 8,
             Self::Cool => 9,
             Self::Refused => 10,
+            Self::Adopt(entry) => entry.as_ptr() as u64 | 11,
+            Self::AdoptSent(entry) => entry.as_ptr() as u64 | 12,
         }
     }
 
@@ -81,6 +87,8 @@ impl Token {
             (7, _) => Self::Stop,
             (9, _) => Self::Cool,
             (10, _) => Self::Refused,
+            (11, Some(entry)) => Self::Adopt(entry),
+            (12, Some(entry)) => Self::AdoptSent(entry),
             _ => Self::Ignore,
         }
     }

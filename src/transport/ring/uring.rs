@@ -133,6 +133,11 @@ impl Ring {
         self.uring.submission().is_empty() && !self.uring.completion().is_empty()
     }
 
+    /// Whether something has happened that was not seen yet.
+    pub fn has_next(&mut self) -> bool {
+        !self.uring.completion().is_empty()
+    }
+
     /// Whether nothing that has happened is left to be seen.
     pub fn is_drained(&mut self) -> bool {
         let overflowed = self.uring.submission().cq_overflow();

@@ -43,6 +43,10 @@ pub struct Findings {
     pub grow: Vec<(u16, usize)>,
     /// Whether anything moved.
     pub moved: bool,
+    /// Whether a callback lasts.
+    pub lasts: bool,
+    /// Threads in such callbacks that hold something up.
+    pub stuck: Vec<i32>,
 }
 
 impl Watch {
@@ -53,27 +57,57 @@ impl Watch {
         let mut findings = Findings::default();
         let mut lasting = vec![0; self.queues.len()];
         let mut asleep = vec![(0, 0); self.queues.len()];
+        let mut unreachable = vec![0; self.queues.len()];
+        for worker in workers.iter().filter(|worker| worker.activity.is_busy()) {
+            if let Some(queue) = worker.queue() {
+                unreachable[queue] += worker.behind.load(Ordering::Relaxed) as i32;
+            }
+        }
+        // What comes to the entries of a busy thread waits for that.
+        let available = |queue: usize| {
+            engine.queues[queue].available.load(Ordering::SeqCst) - unreachable[queue]
+        };
         for worker in &workers {
             let looks = worker.looks_in_same_callback();
             if looks > 0 {
+                if looks == 1 {
+                    worker.begins_to_last();
+                }
                 findings.held_up.extend(worker.take_held_up());
             }
             let Some(queue) = worker.queue() else { continue };
-            let dry = engine.queues[queue].available.load(Ordering::SeqCst) <= 0;
-            if dry && worker.activity.is_busy() {
-                let (sleeping, busy) = &mut asleep[queue];
+            if !worker.activity.is_busy() {
+                continue;
+            }
+            let (dry, behind) = (available(queue) <= 0, worker.behind.load(Ordering::Relaxed));
+            let sleeps = match asleep[queue] {
+                _ if !dry && (looks == 0 || behind == 0) => false,
                 // A few are asked; the others are taken to do the same.
-                let sleeps = if *busy < ASKED { worker.sleeps() } else { 2 * *sleeping > *busy };
+                (sleeping, busy) if busy >= ASKED => 2 * sleeping > busy,
+                _ => worker.sleeps(),
+            };
+            let lasts = match sleeps {
+                true => looks > 0,
+                false => looks >= PATIENCE_WITH_RUNNING && worker.computes(looks - 1),
+            };
+            if dry {
+                let (sleeping, busy) = &mut asleep[queue];
                 *sleeping += usize::from(sleeps);
                 *busy += 1;
-                if looks >= if sleeps { 1 } else { PATIENCE_WITH_RUNNING } {
-                    lasting[queue] += 1;
+                lasting[queue] += usize::from(lasts);
+            }
+            findings.lasts |= lasts;
+            if lasts && behind > 0 && !engine.gone.load(Ordering::SeqCst) {
+                // Something may come there at any time.
+                findings.moved = true;
+                if worker.holds_something_up() {
+                    findings.stuck.extend(worker.tid());
                 }
             }
         }
         for (index, (seen, queue)) in self.queues.iter_mut().zip(&engine.queues).enumerate() {
             let delivered = queue.counters.requests.load(Ordering::SeqCst);
-            let available = queue.available.load(Ordering::SeqCst) > 0;
+            let available = available(index) > 0;
             let moved = seen.delivered != delivered;
             findings.moved |= moved;
             let (sleeping, busy) = asleep[index];
@@ -87,6 +121,7 @@ impl Watch {
                 seen.saturated = 0;
             } else if seen.saturated >= SATURATED {
                 findings.grow.push((index as u16, 1));
+                findings.lasts = true;
                 seen.saturated = 0;
             }
             seen.delivered = delivered;

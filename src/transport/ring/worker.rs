@@ -1,16 +1,10 @@
-//! Handler threads: each owns one io_uring and, between callbacks, one entry.
-//!
-//! A thread begins with a request that was handed over, or by registering an
-//! entry for a queue whose threads all last. After a callback it commits the
-//! entry on its own ring, so an entry that arrived elsewhere moves here. When
-//! the entry stays behind (parked, or taken by the keeper because the callback
-//! went on after its answer), the thread registers another one if the queue has
-//! none left, and otherwise waits as a spare for what the keeper hands it.
+//! Handler threads, as others see them: what they do, how they begin, and the callback
+//! of one request. Their own side is [`super::handler`].
 
 use super::entry::Entry;
 use super::gate::Activity;
-use super::placement::Place;
-use super::sqe::{self, Token};
+use super::handler::Handler;
+use super::keeper::TICK;
 use super::stream;
 use super::uring::Ring;
 use super::yielding::Yielding;
@@ -20,13 +14,13 @@ use crate::errno::{Errno, Result};
 use crate::session::decode::fixed_len;
 use crate::session::dispatch::dispatch;
 use crate::session::request::SharedTurn;
+use crate::sys::cputime;
+use crate::sys::put_off::PutOff;
 use crate::sys::thread::{gettid, spawn, SignalMask, Thread};
 use crate::sys::ticks::Moment;
-use crate::sys::wake;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
@@ -44,6 +38,12 @@ pub struct Worker {
     current: AtomicPtr<Entry>,
     /// That entry's turn.
     turn: SharedTurn,
+    /// Other entries of the thread, which nobody serves while its callback runs.
+    pub(super) behind: AtomicU32,
+    /// Those of them that have come, or are answered: not what is available.
+    pub(super) held: AtomicU32,
+    /// Tells what has come to its ring meanwhile, if the thread may have other entries.
+    pub(super) put_off: Mutex<Option<PutOff>>,
     /// The descriptor of its io_uring; -1 before there is one.
     pub(super) ring_fd: AtomicI32,
     queue: AtomicU32,
@@ -51,6 +51,8 @@ pub struct Worker {
     /// The keeper's last look: the activity it saw, and how often it was the same.
     seen: AtomicU64,
     looks: AtomicU32,
+    /// CPU time of the thread when that callback had been seen twice.
+    cpu_time: AtomicU64,
     /// The keeper's.
     pub(super) yielding: Mutex<Yielding>,
 }
@@ -63,11 +65,15 @@ impl Worker {
             expecting: AtomicBool::new(false),
             current: AtomicPtr::new(std::ptr::null_mut()),
             turn: SharedTurn::default(),
+            behind: AtomicU32::new(0),
+            held: AtomicU32::new(0),
+            put_off: Mutex::new(None),
             ring_fd: AtomicI32::new(-1),
             queue: AtomicU32::new(NO_QUEUE),
             tid: AtomicI32::new(0),
             seen: AtomicU64::new(0),
             looks: AtomicU32::new(0),
+            cpu_time: AtomicU64::new(0),
             yielding: Mutex::default(),
         }
     }
@@ -116,6 +122,32 @@ impl Worker {
         looks
     }
 
+    /// Whether a request, or an answer, waits behind the thread's callback.
+    pub fn holds_something_up(&self) -> bool {
+        if self.behind.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        self.held.load(Ordering::Relaxed) > 0
+            || self.put_off.lock().as_ref().is_none_or(PutOff::is_any)
+    }
+
+    /// The keeper has seen the thread in the same callback for the first time.
+    pub fn begins_to_last(&self) {
+        self.cpu_time.store(self.cpu_time_now().unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Whether the thread has had a CPU for about half of the `looks` since then; true
+    /// if that cannot be told.
+    pub fn computes(&self, looks: u32) -> bool {
+        let wanted = u64::from(looks) * TICK.as_nanos() as u64 / 2;
+        let then = self.cpu_time.load(Ordering::Relaxed);
+        self.cpu_time_now().is_none_or(|now| now.saturating_sub(then) >= wanted)
+    }
+
+    fn cpu_time_now(&self) -> Option<u64> {
+        cputime::of_thread(self.tid()?)
+    }
+
     /// Whether the thread runs a callback, or is about to, that the keeper's
     /// last look did not see.
     pub fn is_quickly_busy(&self) -> bool {
@@ -151,11 +183,19 @@ pub enum Beginning {
     Serve(&'static Entry),
     /// By registering an entry for this queue.
     Register(u16),
+    /// By committing this answered entry.
+    Commit(&'static Entry),
 }
 
 impl Engine {
-    /// Runs the callback for the request that arrived in `entry`.
-    pub(super) fn serve(&self, worker: &Worker, entry: &'static Entry) -> Served {
+    /// Runs the callback for the request that arrived in `entry`. If that has to wait,
+    /// `before_waiting` is called first.
+    pub(super) fn serve(
+        &self,
+        worker: &Worker,
+        entry: &'static Entry,
+        before_waiting: &dyn Fn() -> Result<()>,
+    ) -> Served {
         let header = entry.receive();
         self.queue(entry).received(header.len);
         if worker.expecting.load(Ordering::Relaxed) {
@@ -184,8 +224,10 @@ impl Engine {
                 queue.streamed.fetch_add(1, Ordering::Relaxed);
             }
         }
-        let permit = self.permit();
-        if !self.gate.pass(&worker.activity) {
+        // An answer that cannot be committed now can never be.
+        let before_waiting = || before_waiting().unwrap_or_default();
+        let permit = self.gate.permit(before_waiting);
+        if !self.gate.pass(&worker.activity, before_waiting) {
             return Served::Stopped;
         }
         let turn = entry.begin(&header);
@@ -244,7 +286,7 @@ impl Engine {
             return Err(Errno(libc::EAGAIN));
         }
         let queue = match beginning {
-            Beginning::Serve(entry) => entry.queue(),
+            Beginning::Serve(entry) | Beginning::Commit(entry) => entry.queue(),
             Beginning::Register(queue) => queue,
         };
         let worker = Arc::new(Worker::new());
@@ -253,182 +295,13 @@ impl Engine {
         let name = CString::new(format!("fuse-ring-{queue}")).unwrap_or_default();
         let (engine, its_worker) = (self.clone(), worker.clone());
         let thread = spawn(&name, SignalMask::Handler, move || {
-            Handler::run(&engine, its_worker, beginning);
+            Handler::run(&engine, &its_worker, beginning);
         })
         .inspect_err(|_| self.assign(&worker, None))?;
         workers.push(worker);
         self.session.page().count_ring_threads(workers.len());
         self.threads.lock().push(thread);
         Ok(())
-    }
-}
-
-/// A handler thread's own state.
-struct Handler<'a> {
-    engine: &'a Arc<Engine>,
-    worker: Arc<Worker>,
-    ring: Ring,
-    /// Delivered to this thread, and not served yet. More than one only when
-    /// something was handed over that could not go elsewhere.
-    waiting: VecDeque<&'static Entry>,
-    place: Place,
-}
-
-impl<'a> Handler<'a> {
-    fn run(engine: &'a Arc<Engine>, worker: Arc<Worker>, beginning: Beginning) {
-        let ring = match engine.ring_for_handler() {
-            Some(ring) => ring,
-            None => return engine.serve_without_ring(&worker, beginning),
-        };
-        worker.runs_here(ring.as_raw_fd());
-        // Without it the thread can be told of the end by a message only.
-        let _ = wake::allow_wakeups();
-        let mut this =
-            Self { engine, worker, ring, waiting: VecDeque::new(), place: Place::default() };
-        match beginning {
-            Beginning::Serve(entry) => {
-                this.pin(entry.queue());
-                this.waiting.push_back(entry);
-            }
-            Beginning::Register(queue) => this.register(queue),
-        }
-        if let Err(errno) = this.serve_until_stopped() {
-            engine.failed(format_args!("a ring failed"), errno);
-        }
-        this.worker.ring_fd.store(-1, Ordering::SeqCst);
-    }
-
-    fn serve_until_stopped(&mut self) -> Result<()> {
-        // `stopping` is looked at after the ring's descriptor was published, so
-        // either it is seen here or the keeper's message arrives.
-        let mut stopped = self.engine.stopping.load(Ordering::SeqCst);
-        let mut cool = false;
-        while !stopped {
-            while let Some(entry) = self.waiting.pop_front() {
-                self.pin(entry.queue());
-                match self.engine.serve(&self.worker, entry) {
-                    Served::Answered => self.commit(entry)?,
-                    Served::Retrieved => {
-                        self.commit(entry)?;
-                        self.ring.submit()?;
-                        self.engine.kick_done(entry);
-                    }
-                    Served::Gone => self.replace(entry),
-                    Served::Stopped => return Ok(()),
-                }
-            }
-            // A commit brings the next request along if one was waiting.
-            if !self.ring.is_ahead() {
-                self.ring.submit_and_wait()?;
-            }
-            let mut nothing = true;
-            while let Some(completion) = self.ring.next() {
-                nothing = false;
-                match completion.token {
-                    Token::Entry(entry) => {
-                        self.arrived(Entry::from_pointer(entry), completion.result)?
-                    }
-                    Token::HandedOver(entry) => {
-                        let entry = Entry::from_pointer(entry);
-                        self.pin(entry.queue());
-                        self.waiting.push_back(entry);
-                    }
-                    Token::Grow(queue) => self.register(queue),
-                    Token::Cool => cool = true,
-                    Token::Stop => stopped = true,
-                    _ => {}
-                }
-            }
-            // A signal, which is how the end is told where no message can be sent.
-            stopped |= nothing && self.engine.stopping.load(Ordering::SeqCst);
-            if std::mem::take(&mut cool) {
-                self.engine.cool(&mut self.ring)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn arrived(&mut self, entry: &'static Entry, result: i32) -> Result<()> {
-        match result {
-            0 => {
-                self.engine.taken(entry);
-                self.waiting.push_back(entry);
-            }
-            _ if result == -libc::EAGAIN => self.ring.push(&sqe::register(entry))?,
-            _ => self.engine.lost(entry, result),
-        }
-        Ok(())
-    }
-
-    /// Gives the answered entry back to the kernel.
-    fn commit(&mut self, entry: &'static Entry) -> Result<()> {
-        if let Some(next) = self.engine.take_pending() {
-            // No thread was free for that one: this thread goes on without an
-            // entry, so that nothing arrives behind the next callback.
-            self.engine.push_answer(entry);
-            self.waiting.push_back(next);
-            return Ok(());
-        }
-        entry.prepare_commit();
-        self.engine.give(entry, &self.ring);
-        self.ring.push(&sqe::commit(entry))?;
-        self.engine.place(entry.queue(), &mut self.place);
-        if self.place.pinned || !self.waiting.is_empty() {
-            // The client runs as soon as this returns to user mode, and sends
-            // its next request before this thread goes to sleep. Only where
-            // both are bound to one CPU: elsewhere it would be woken there.
-            self.ring.submit()?;
-        }
-        Ok(())
-    }
-
-    /// The entry stays behind: gets another, or becomes a spare.
-    fn replace(&mut self, entry: &'static Entry) {
-        if let Some(next) = self.engine.take_pending() {
-            self.waiting.push_back(next);
-        }
-        if !self.waiting.is_empty() {
-            return;
-        }
-        let queue = &self.engine.queues[entry.queue() as usize];
-        if queue.available.load(Ordering::SeqCst) <= 0 {
-            self.register(entry.queue());
-        } else {
-            self.become_spare();
-        }
-    }
-
-    fn register(&mut self, queue: u16) {
-        let registered = self.engine.new_entry(queue, false).and_then(|entry| {
-            self.pin(queue);
-            self.engine.give(entry, &self.ring);
-            self.ring.push(&sqe::register(entry))?;
-            // Known to the kernel before the kick that follows.
-            self.ring.submit()
-        });
-        match registered {
-            Ok(()) => self.engine.strand(queue),
-            Err(_) => self.become_spare(),
-        }
-    }
-
-    fn become_spare(&mut self) {
-        self.engine.assign(&self.worker, None);
-        let mut exchange = self.engine.exchange.lock();
-        match exchange.pending.pop_front() {
-            Some(super::Handed(entry)) => {
-                self.engine.pending.store(exchange.pending.len(), Ordering::Release);
-                drop(exchange);
-                self.waiting.push_back(Entry::from_pointer(entry));
-            }
-            None => exchange.spares.push(self.worker.clone()),
-        }
-    }
-
-    /// Binds the thread to the queue's CPU, where that is safe.
-    fn pin(&mut self, queue: u16) {
-        self.engine.assign(&self.worker, Some(queue));
-        self.engine.place(queue, &mut self.place);
     }
 }
 
@@ -481,7 +354,7 @@ impl Engine {
     }
 
     /// A ring for the calling thread, unless there was none lately.
-    fn ring_for_handler(&self) -> Option<Ring> {
+    pub(super) fn ring_for_handler(&self) -> Option<Ring> {
         if self.has_no_rings() {
             return None;
         }
@@ -498,9 +371,13 @@ impl Engine {
 
     /// A new thread has no ring: it serves what it was given and ends. What it
     /// leaves to be done on a ring is the keeper's.
-    fn serve_without_ring(&self, worker: &Arc<Worker>, beginning: Beginning) {
+    pub(super) fn serve_without_ring(&self, worker: &Arc<Worker>, beginning: Beginning) {
+        worker.runs_here(-1);
+        if let Beginning::Commit(entry) = beginning {
+            self.push_answer(entry);
+        }
         if let Beginning::Serve(entry) = beginning {
-            match self.serve(worker, entry) {
+            match self.serve(worker, entry, &|| Ok(())) {
                 Served::Answered | Served::Retrieved => self.push_answer(entry),
                 Served::Gone if self.queue(entry).available.load(Ordering::SeqCst) <= 0 => {
                     self.wanted.lock().push(entry.queue());
