@@ -3,9 +3,10 @@
 mod support;
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::mount::UnmountFlags;
 use rustix::process::{kill_process, Pid, Signal};
@@ -397,6 +398,76 @@ each_transport! {
                 fs.command("go");
                 fs.prove(64);
             }
+        }
+    }
+
+    /// A request that was fetched when the loop was told to exit is served by the next
+    /// one, and whatever was answered before has arrived.
+    fn requests_between_two_loops(on) {
+        if stock() {
+            return skip("libfuse before 3.18 notices an exit with the next request");
+        }
+        let (first, last) = (cpus()[0], *cpus().last().unwrap());
+        let fs = Server::new("lifecycle_ll").arg("-s").option("loops=6").mount(on);
+        for _ in 0..5 {
+            let held = |cpu| {
+                let path = fs.at("held");
+                pinned(cpu, move || {
+                    let direct = fs::OpenOptions::new()
+                        .read(true)
+                        .custom_flags(libc::O_DIRECT)
+                        .open(path)
+                        .expect("open");
+                    let length = direct.read_at(&mut [0; 512], 0).expect("read");
+                    // Closed by who joins: that is a request, which would help.
+                    (length, direct)
+                })
+            };
+            let one_before = held(first);
+            fs.until("inside", 1);
+            // These are delivered together, once that one has returned.
+            let two = [held(first), held(last)];
+            std::thread::sleep(Duration::from_millis(50));
+            fs.command("let");
+            let one_before = one_before.join().unwrap();
+            fs.until("inside", 1);
+            fs.command("exit");
+            fs.command("let");
+            fs.event("loop 0 exited 1");
+            client::eventually("one of two to have its answer", || {
+                two.iter().any(|client| client.is_finished())
+            });
+            fs.command("go");
+            fs.until("inside", 1);
+            fs.command("let");
+            let two = two.map(|client| client.join().unwrap());
+            assert!(two.into_iter().chain([one_before]).all(|(length, _)| length == 9));
+            assert_eq!(fs::metadata(fs.at("file")).unwrap().len(), 9);
+        }
+    }
+
+    /// Who comes first is luck.
+    fn an_exit_together_with_a_request(on) {
+        if stock() {
+            return skip("libfuse before 3.18 notices an exit with the next request");
+        }
+        const ROUNDS: usize = 40;
+        let loops = format!("loops={}", ROUNDS + 1);
+        let fs = Server::new("lifecycle_ll").arg("-s").option(&loops).mount(on);
+        for _ in 0..ROUNDS {
+            fs.stop();
+            let path = fs.at("file");
+            let client = pinned(cpus()[0], move || fs::metadata(path).map(|file| file.len()));
+            std::thread::sleep(Duration::from_millis(10));
+            fs.last_command("exit");
+            fs.signal(Signal::CONT);
+            fs.event("loop 0 exited 1");
+            // That also answers 0, so it does not matter which answer is whose.
+            fs.command("go");
+            client::eventually("the answer", || client.is_finished());
+            assert_eq!(client.join().unwrap().unwrap(), 9);
+            // Only the next loop answers this: it runs.
+            assert_eq!(fs::metadata(fs.at("file")).unwrap().len(), 9);
         }
     }
 

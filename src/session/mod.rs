@@ -570,14 +570,15 @@ pub struct AlarmGuard<'a> {
 
 impl AlarmGuard<'_> {
     /// Runs `read`, out of which [`Session::exit`] wakes the thread. `None` if the
-    /// session was asked to exit before or meanwhile: what was read is not to be
-    /// served. No signal comes outside of `read`.
+    /// session was asked to exit before: a message that came meanwhile is served, as its
+    /// client would wait for ever otherwise if there is another loop. No signal comes
+    /// outside of `read`.
     fn reading<T>(&self, read: impl FnOnce() -> T) -> Option<T> {
         let session = self.session;
         session.reading.store(true, Ordering::SeqCst);
         let result = (!session.exited()).then(read);
         session.reading.store(false, Ordering::SeqCst);
-        result.filter(|_| !session.exited())
+        result
     }
 }
 

@@ -111,10 +111,13 @@ fn serial(session: &Arc<Session>) -> Result<()> {
     let mut buffer = Buffer::new(session.buffer_size())?;
     let mut slot = session.slots.take();
     while let Some(received) = alarm.reading(|| dev::receive(session, session.fd(), &mut buffer)) {
-        match received? {
-            Received::Again => {}
-            Received::Unmounted => session.exit(),
-            Received::Message(len) => {
+        match received {
+            // The descriptor may be closed by then.
+            Err(_) if session.exited() => break,
+            Err(errno) => return Err(errno),
+            Ok(Received::Again) => {}
+            Ok(Received::Unmounted) => session.exit(),
+            Ok(Received::Message(len)) => {
                 slot = dev::serve(session, session.fd(), &mut buffer, len, slot);
                 buffer.require(session.buffer_size())?;
                 if let Some(engine) = session.has_engine().then(|| session.engine()).flatten() {
@@ -288,10 +291,7 @@ impl Pool {
                     break Err(errno);
                 }
             };
-            if session.exited() {
-                // As if it had not been read: the mount is going away.
-                break Ok(());
-            }
+            // Also if the session was asked to exit meanwhile: see `AlarmGuard::reading`.
             let forget = matches!(
                 dev::opcode_of(&buffer[..len]),
                 Some(Opcode::Forget | Opcode::BatchForget)

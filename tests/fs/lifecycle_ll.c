@@ -1,6 +1,8 @@
 /*
  * lifecycle_ll: mounts and session loops, several times in one process. The
- * root directory has two files: "file", whose contents is "contents\n", and
+ * root directory has three files: "file", whose contents is "contents\n"; "held", the
+ * same, but each read waits inside until the command "let", and "inside" tells how many
+ * do; and
  * "late", a read of which is answered when the session has been unmounted, into
  * whatever has the descriptors' numbers by then; it says "late ANSWER BYTES", what
  * the reply function returned and how many bytes those files have.
@@ -39,7 +41,8 @@ static const struct fuse_opt lifecycle_opts[] = {
 	FUSE_OPT_END,
 };
 
-static sem_t go;
+static sem_t go, let;
+static _Atomic int inside;
 static _Atomic fuse_req_t late;
 static _Atomic int over;
 
@@ -63,6 +66,8 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct fuse_entry_param e = { .ino = strcmp(name, "late") == 0 ? 3 : 2 };
 
 	(void)parent;
+	if (strcmp(name, "held") == 0)
+		e.ino = 4;
 	if (e.ino == 2 && strcmp(name, "file") != 0) {
 		fuse_reply_err(req, ENOENT);
 		return;
@@ -91,6 +96,12 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		late = req;
 		return;
 	}
+	if (ino == 4) {
+		inside++;
+		while (sem_wait(&let) != 0)
+			;
+		inside--;
+	}
 	if (off > (off_t)length)
 		off = length;
 	fuse_reply_buf(req, contents + off,
@@ -108,6 +119,10 @@ static long command(struct fuse_session *se, int argc, char **argv)
 	(void)argc;
 	if (strcmp(argv[0], "late") == 0)
 		return late != NULL;
+	if (strcmp(argv[0], "inside") == 0)
+		return inside;
+	if (strcmp(argv[0], "let") == 0)
+		return sem_post(&let);
 	if (strcmp(argv[0], "end") == 0)
 		over = 1;
 	else if (strcmp(argv[0], "go") != 0)
@@ -211,6 +226,7 @@ int main(int argc, char **argv)
 
 	serve_parse(argc, argv, lifecycle_opts, &options);
 	sem_init(&go, 0, 0);
+	sem_init(&let, 0, 0);
 	serve_commands(command);
 	for (unsigned int i = 0; i < options.mounts; i++) {
 		struct fuse_args args = FUSE_ARGS_INIT(0, NULL);

@@ -101,7 +101,12 @@ impl SerialLoop {
         let mut slot = session.slots.take();
         while !session.exited() {
             self.watch(engine)?;
-            self.ring.submit_and_wait()?;
+            if self.waiting.is_empty() {
+                self.ring.submit_and_wait()?;
+            } else {
+                // The loop before this one was told to exit when they had come.
+                self.ring.submit()?;
+            }
             while let Some(completion) = self.ring.next() {
                 self.completed(engine, completion.token, completion.result)?;
             }
@@ -121,7 +126,7 @@ impl SerialLoop {
                         engine.kick_done(entry);
                     }
                     Served::Gone => self.replace(engine, entry)?,
-                    Served::Stopped => return Ok(()),
+                    Served::Stopped => return self.ring.submit(),
                 }
             }
             if !self.watching[0] {
@@ -129,7 +134,8 @@ impl SerialLoop {
             }
         }
         session.slots.put_back(slot);
-        Ok(())
+        // The last answers do not wait for another loop.
+        self.ring.submit()
     }
 
     fn watch(&mut self, engine: &Engine) -> Result<()> {
