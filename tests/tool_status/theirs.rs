@@ -27,6 +27,11 @@ impl Theirs {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let point = dir.path().join("mnt");
         fs::create_dir(&point).unwrap();
+        // Where nobody may read them: the tree may be in a directory that only root enters.
+        for file in ["examples-c/hello_ll", "libfuse3.so.4"] {
+            let file = root().join("build").join(file);
+            fs::copy(&file, dir.path().join(file.file_name().unwrap())).unwrap();
+        }
         // The new mount calls look at what they have mounted, which is another user's.
         let script = "exec 9<>/dev/fuse
             LIBMOUNT_FORCE_MOUNT2=always mount -i -t fuse -o fd=9,rootmode=40000,user_id=65534,group_id=65534 ringfuse \"$1\" || exit 9
@@ -36,8 +41,9 @@ impl Theirs {
             .args(["-c", script, "sh"])
             .arg(&point)
             .args(NOBODY)
-            .arg(root().join("build/examples-c/hello_ll"))
+            .arg(dir.path().join("hello_ll"))
             .arg("-f")
+            .env("LD_LIBRARY_PATH", dir.path())
             .env("RINGFUSE_TRANSPORT", "dev")
             .stderr(Stdio::null())
             .spawn()
