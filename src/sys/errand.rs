@@ -34,13 +34,18 @@ fn signal() -> Result<i32> {
     SIGNAL.get_or_try_init(|| claim_signal(run, libc::SA_RESTART)).copied()
 }
 
-/// Runs `body`; when the thread is [`send_on_errand`] meanwhile, it runs `errand` as
-/// well. `Err`: no errand will come, and `body` was not run.
+/// Whether threads can be sent on errands at all.
+pub fn are_possible() -> bool {
+    signal().is_ok()
+}
+
+/// Runs `body`; when the thread is sent on its errand meanwhile, it runs `errand` as
+/// well. None comes where they are not possible.
 ///
 /// # Safety
 /// `errand` is async-signal-safe: it does not allocate, takes no lock, and touches
 /// nothing of which `body` might be in the middle, but by a [`Desk`].
-pub unsafe fn on_errand<R>(errand: &dyn Fn(), body: impl FnOnce() -> R) -> Result<R> {
+pub unsafe fn on_errand<R>(errand: &dyn Fn(), body: impl FnOnce() -> R) -> R {
     /// Ends the errand's time, however `body` ends.
     struct Until;
     impl Drop for Until {
@@ -48,13 +53,12 @@ pub unsafe fn on_errand<R>(errand: &dyn Fn(), body: impl FnOnce() -> R) -> Resul
             ERRAND.set(None);
         }
     }
-    let signal = signal()?;
     // SAFETY: only the lifetime changes; `Until` ends the use in time.
     let errand: *const (dyn Fn() + 'static) = unsafe { std::mem::transmute(errand) };
     ERRAND.set(Some(errand));
     let _until = Until;
-    unblock(signal);
-    Ok(body())
+    signal().into_iter().for_each(unblock);
+    body()
 }
 
 /// Sends thread `tid` of this process on its errand, if it has one.
@@ -152,9 +156,8 @@ mod tests {
                     assert!(start.elapsed() < Duration::from_secs(20));
                     std::thread::sleep(Duration::from_millis(1));
                 }
-            })
+            });
         }
-        .expect("a signal");
         sender.join().expect("the sender");
         send_on_errand(tid);
         assert_eq!(*desk.take_place(), 3);

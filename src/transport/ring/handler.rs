@@ -19,7 +19,7 @@ use super::uring::Completion;
 use super::worker::{Beginning, Served, Worker};
 use super::{Engine, Handed};
 use crate::errno::Result;
-use crate::sys::errand::{on_errand, Desk};
+use crate::sys::errand::{self, on_errand, Desk};
 use crate::sys::put_off::PutOff;
 use crate::sys::ticks::Moment;
 use crate::sys::wake;
@@ -80,9 +80,8 @@ impl<'a> Handler<'a> {
             this.serve_until_stopped()
         };
         // SAFETY: `clear_desk` is async-signal-safe, and has the desk to itself.
-        match unsafe { on_errand(&errand, body) } {
-            Ok(Ok(())) => {}
-            Ok(Err(errno)) | Err(errno) => engine.failed(format_args!("a ring failed"), errno),
+        if let Err(errno) = unsafe { on_errand(&errand, body) } {
+            engine.failed(format_args!("a ring failed"), errno);
         }
         worker.ring_fd.store(-1, Ordering::SeqCst);
         *worker.put_off.lock() = None;
@@ -327,8 +326,12 @@ impl<'a> Handler<'a> {
         }
     }
 
-    /// Whether the keeper can see what comes to the thread's ring during a callback.
+    /// Whether the keeper can see what comes to the thread's ring during a callback, and
+    /// have it cleared.
     fn can_be_seen(&self) -> bool {
+        if !errand::are_possible() {
+            return false;
+        }
         let mut put_off = self.worker.put_off.lock();
         if put_off.is_none() {
             *put_off = PutOff::of(self.worker.ring_fd.load(Ordering::Relaxed)).ok();
