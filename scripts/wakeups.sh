@@ -36,7 +36,7 @@ try() {
 for round in 1 2 3; do
     try "stock, /dev/fuse" /stock A=
     try "/dev/fuse" /build RINGFUSE_TRANSPORT=dev
-    try "rings" /build RINGFUSE_TRANSPORT=ring RINGFUSE_PIN=yes
+    try "rings" /build RINGFUSE_TRANSPORT=ring RINGFUSE_PIN=yes RINGFUSE_YIELD=yes
     try "rings, not yielding" /build RINGFUSE_TRANSPORT=ring RINGFUSE_PIN=yes RINGFUSE_YIELD=no
     try "rings, not bound" /build RINGFUSE_TRANSPORT=ring RINGFUSE_PIN=no
 done

@@ -11,7 +11,8 @@
 //!
 //! RINGFUSE_PIN=yes or no says it instead.
 
-use super::{cpus, yielding, Engine};
+use super::yielding::{self, Rates};
+use super::{cpus, Engine};
 use crate::sys::affinity::CpuSet;
 use crate::sys::{cputime, imports, policy, prod, thread};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,8 +30,8 @@ pub struct Placement {
     /// The process's own CPUs, when the engine was made.
     own: Option<CpuSet>,
     looks: AtomicU64,
-    /// Whether threads may be made to yield.
-    pub may_yield: bool,
+    /// What makes threads yield; `None` if they may not.
+    pub may_yield: Option<Rates>,
 }
 
 /// What a handler thread knows of its own place.
@@ -99,7 +100,7 @@ impl Placement {
             settled: settled.into(),
             own,
             looks: AtomicU64::new(0),
-            may_yield: (pinned || !settled) && yielding::allowed(),
+            may_yield: yielding::allowed().filter(|_| pinned || !settled),
         }
     }
 
@@ -214,7 +215,7 @@ impl Engine {
             if CpuSet::of(tid).is_ok_and(|set| set.count() == 1) {
                 let _ = own.apply(tid);
             }
-            if self.placement.may_yield && policy::is_idle(tid) {
+            if self.placement.may_yield.is_some() && policy::is_idle(tid) {
                 let _ = policy::set_normal(tid);
             }
         }

@@ -9,8 +9,8 @@
 //!
 //! But where others want the CPU all the time, such a thread hardly runs. So it
 //! yields only while that does no harm: the keeper lets a bound thread yield
-//! that serves [`BUSY`] requests a look, and takes that back when two looks in a
-//! row find less than [`SLACK`] served and the thread not asleep, for a time that
+//! that serves 12 requests a look, and takes that back when two looks in a
+//! row find less than 4 served and the thread not asleep, for a time that
 //! doubles. Who has nothing to do for [`QUIET_LOOKS`] does not yield either:
 //! the next request is not to wait. Only the keeper does this, and it does not
 //! sleep while a thread yields. Nothing yields if the process may not take it
@@ -21,10 +21,19 @@ use super::Engine;
 use crate::sys::policy;
 use std::time::{Duration, Instant};
 
-/// Callbacks within one look that make a thread a busy one.
-const BUSY: u64 = 12;
-/// Fewer than that mean that the thread does not get on.
-const SLACK: u64 = 4;
+/// What a look must find.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// Callbacks within one look that make a thread a busy one.
+    busy: u64,
+    /// Fewer than that mean that the thread does not get on.
+    slack: u64,
+}
+
+const USUAL: Rates = Rates { busy: 12, slack: 4 };
+/// For machines that are slow, such as emulated ones.
+const LEAST: Rates = Rates { busy: 1, slack: 1 };
+
 /// Looks that a thread must have been busy for.
 const LOOKS: u32 = 4;
 /// Looks that find the thread asleep and next to nothing served.
@@ -49,9 +58,14 @@ pub struct Yielding {
     not_before: Option<Instant>,
 }
 
-/// Whether threads of this process may yield at all.
-pub fn allowed() -> bool {
-    std::env::var("RINGFUSE_YIELD").as_deref() != Ok("no") && policy::idle_is_reversible()
+/// What makes threads of this process yield; `None` if none may.
+pub fn allowed() -> Option<Rates> {
+    let rates = match std::env::var("RINGFUSE_YIELD").as_deref() {
+        Ok("no") => return None,
+        Ok("yes") => LEAST,
+        _ => USUAL,
+    };
+    policy::idle_is_reversible().then_some(rates)
 }
 
 impl Yielding {
@@ -60,13 +74,14 @@ impl Yielding {
         &mut self,
         sequence: u64,
         may: bool,
+        rates: Rates,
         sleeps: impl FnOnce() -> bool,
         now: Instant,
     ) -> Option<bool> {
         let served = sequence.wrapping_sub(self.seen) / 2;
         self.seen = sequence;
-        self.busy_looks = if served >= BUSY { self.busy_looks + 1 } else { 0 };
-        self.quiet_looks = if served < SLACK { self.quiet_looks + 1 } else { 0 };
+        self.busy_looks = if served >= rates.busy { self.busy_looks + 1 } else { 0 };
+        self.quiet_looks = if served < rates.slack { self.quiet_looks + 1 } else { 0 };
         let stuck = self.since.is_some() && self.quiet_looks > 0 && !sleeps();
         self.stuck_looks = if stuck { self.stuck_looks + 1 } else { 0 };
         match self.since {
@@ -98,9 +113,9 @@ impl Engine {
     /// Lets threads yield, or not, as things are; called with every look of the
     /// keeper. True while any does.
     pub(super) fn look_at_yielding(&self) -> bool {
-        if !self.placement.may_yield {
+        let Some(rates) = self.placement.may_yield else {
             return false;
-        }
+        };
         let now = Instant::now();
         let workers = self.workers.lock();
         let yields = |worker: &std::sync::Arc<Worker>| {
@@ -108,7 +123,7 @@ impl Engine {
             let mut yielding = worker.yielding.lock();
             let sleeps = || worker.sleeps();
             let may = self.placement.is_pinned();
-            match yielding.look(worker.activity.sequence(), may, sleeps, now) {
+            match yielding.look(worker.activity.sequence(), may, rates, sleeps, now) {
                 Some(true) if !policy::is_normal(tid) || policy::set_idle(tid).is_err() => {
                     // Somebody has given it a policy: that stays.
                     *yielding = Yielding::default();
@@ -137,7 +152,7 @@ mod tests {
     ) -> Vec<Option<bool>> {
         let look = |served: &u64| {
             *at += Duration::from_millis(1);
-            yielding.look(yielding.seen + 2 * served, true, || asleep, *at)
+            yielding.look(yielding.seen + 2 * served, true, USUAL, || asleep, *at)
         };
         served.iter().map(look).collect()
     }
@@ -186,7 +201,7 @@ mod tests {
     fn a_thread_that_may_not_yield_does_not() {
         let (mut yielding, now) = (Yielding::default(), Instant::now());
         for look in 1..20 {
-            assert_eq!(yielding.look(look * 100, false, || true, now), None);
+            assert_eq!(yielding.look(look * 100, false, USUAL, || true, now), None);
         }
     }
 }
