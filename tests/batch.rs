@@ -75,13 +75,19 @@ impl Load {
         Self { stop, reads, clients }
     }
 
-    /// Every client gets that many answers more.
+    /// Every client gets that many answers more, sooner or later.
     fn goes_on(&self, more: u64) {
-        let now = || self.reads.iter().map(|count| count.load(Ordering::Relaxed));
-        let before: Vec<u64> = now().collect();
-        eventually("every client to be answered", || {
-            now().zip(&before).all(|(now, before)| now >= before + more)
-        });
+        let count = |count: &Arc<AtomicU64>| count.load(Ordering::Relaxed);
+        let before: Vec<u64> = self.reads.iter().map(count).collect();
+        let so_far = || -> Vec<u64> {
+            let now = self.reads.iter().map(count);
+            now.zip(&before).map(|(now, before)| (now - before).min(more)).collect()
+        };
+        let mut seen = so_far();
+        while seen.iter().any(|&answers| answers < more) {
+            eventually(&format!("those without {more} answers: {seen:?}"), || so_far() != seen);
+            seen = so_far();
+        }
     }
 
     fn end(mut self) {
@@ -117,8 +123,8 @@ fn many_clients_come_in_batches() {
     on_rings(|_| {
         let (fs, load) = batching("yes");
         load.goes_on(500);
-        // Of one thread, and those that were there before.
-        assert!(number(&fs, "entries") < MANY + 4, "{}", number(&fs, "entries"));
+        // Of one thread, and those that others had before.
+        assert!(number(&fs, "entries") < 4 * MANY, "{}", number(&fs, "entries"));
         load.end();
     });
 }
@@ -136,8 +142,8 @@ fn only_filesystems_that_proved_short() {
         };
         assert!(before("no") < MANY);
         assert!(before("10000000") < MANY);
-        let (fs, load) = batching("20000");
-        assert!(number(&fs, "requests") >= 20_000);
+        let (fs, load) = batching("500");
+        assert!(number(&fs, "requests") >= 500);
         load.end();
         drop(fs);
         // Nor where the number of callbacks is bounded.

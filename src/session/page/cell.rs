@@ -98,15 +98,17 @@ impl Cell {
         self.parked.load(Ordering::Relaxed).saturating_sub(answered)
     }
 
-    /// A request has come in one of the entries, which is the kernel's no more.
+    /// A request has come in one of the entries, which is the kernel's no more. How many
+    /// there are now, without those that are parked.
     #[inline]
-    pub fn came(&self) {
+    pub fn came(&self) -> u64 {
         let available = self.available.fetch_sub(1, Ordering::SeqCst) - 1;
         self.requests.fetch_add(1, Ordering::SeqCst);
         let used = used(self.entries.load(Ordering::Relaxed), available);
         if used > self.used_peak.load(Ordering::Relaxed) {
             self.used_peak.fetch_max(used, Ordering::Relaxed);
         }
+        used.saturating_sub(self.waiting())
     }
 
     /// Another thread serves the queue.

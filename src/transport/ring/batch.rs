@@ -7,8 +7,8 @@
 //! engine's rule: the kernel may put a request into an entry of a thread that runs a
 //! callback. So it is for
 //!
-//! * queues of which at least every second request was there already when the one
-//!   before it had been answered;
+//! * queues where at least every second request comes while others are there, or as soon
+//!   as the one before it has been answered;
 //! * filesystems whose callbacks have proved short: none has lasted during the last
 //!   [`PROOF`] requests, twice as many after each time that one did after all;
 //! * loops that do not bound the number of callbacks.
@@ -16,8 +16,8 @@
 //! One thread of such a queue, the *collector*, gets more entries; others pass theirs on
 //! to it with the next answer, and become spares.
 //!
-//! RINGFUSE_BATCH=no forbids it, =yes takes the proof as given, a number is that of
-//! requests to be the first proof.
+//! RINGFUSE_BATCH=no forbids it, =yes takes the proof as given whenever no callback
+//! lasts, a number is that of requests to be the first proof.
 //!
 //! # When a callback lasts all the same
 //! The keeper sees it within some looks ([`super::watch`]), and what waits behind it: of
@@ -57,7 +57,6 @@ pub struct Batching {
     /// since then. The keeper's.
     quiet_since: AtomicU64,
     proof: AtomicU64,
-    least: u64,
     /// Threads may have several entries.
     is_on: AtomicBool,
 }
@@ -66,11 +65,9 @@ impl Batching {
     /// Nothing is known but what the environment says.
     pub fn new() -> Self {
         let word = std::env::var("RINGFUSE_BATCH").unwrap_or_default();
-        let number = word.parse().ok();
-        let proof = if word == "yes" { 0 } else { number.unwrap_or(PROOF) };
+        let proof = if word == "yes" { 0 } else { word.parse().unwrap_or(PROOF) };
         Self {
             forbidden: word == "no",
-            least: number.unwrap_or(PROOF),
             quiet_since: AtomicU64::new(0),
             proof: AtomicU64::new(proof),
             is_on: AtomicBool::new(false),
@@ -135,6 +132,12 @@ impl Work {
 }
 
 impl Queue {
+    /// Its entries, without those of parked requests.
+    pub fn usable_entries(&self) -> usize {
+        let all = self.counters.entries.load(Ordering::Relaxed);
+        all.saturating_sub(self.counters.waiting()) as usize
+    }
+
     /// `worker`, or nobody, is the queue's collector from now on.
     fn set_collector(&self, worker: Option<&Arc<Worker>>) {
         *self.collector.lock() = worker.cloned();
@@ -183,7 +186,7 @@ impl Engine {
         let proof = batching.proof.load(Ordering::Relaxed);
         if lasts || self.gate.is_bounded() {
             if lasts && quiet >= proof {
-                batching.proof.store((2 * proof).max(batching.least), Ordering::Relaxed);
+                batching.proof.store(2 * proof, Ordering::Relaxed);
             }
             batching.quiet_since.store(delivered, Ordering::Relaxed);
             if batching.is_on.swap(false, Ordering::Relaxed) {

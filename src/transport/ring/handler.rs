@@ -133,30 +133,21 @@ impl<'a> Handler<'a> {
         // A commit brings the next request along if one was waiting.
         if work.entries == 1 && work.ring.is_ahead() {
             let weight = if self.place.pinned { 1 } else { SAMPLE };
-            self.chained(weight);
+            if let Some(queue) = self.worker.queue() {
+                self.engine.queues[queue].chained.fetch_add(weight, Ordering::Relaxed);
+            }
             return Ok(());
         }
         work.ring.submit_and_wait()
     }
 
-    /// That many requests were there when those before them had been answered.
-    fn chained(&self, requests: u64) {
-        if let Some(queue) = self.worker.queue() {
-            self.engine.queues[queue].chained.fetch_add(requests, Ordering::Relaxed);
-        }
-    }
-
     /// At what has happened; true if the thread is to end.
     fn look(&mut self) -> Result<bool> {
         let (mut nothing, mut stopped, mut cool) = (true, false, false);
-        let mut requests = 0;
         while let Some(Completion { token, result }) = self.next_completion() {
             nothing = false;
             match token {
-                Token::Entry(entry) => {
-                    requests += u64::from(result == 0);
-                    self.arrived(Entry::from_pointer(entry), result)?;
-                }
+                Token::Entry(entry) => self.arrived(Entry::from_pointer(entry), result)?,
                 Token::HandedOver(entry) => self.take_in(Entry::from_pointer(entry)),
                 Token::Adopt(entry) => self.adopt(Entry::from_pointer(entry))?,
                 Token::AdoptSent(entry) if result < 0 => self.adopt(Entry::from_pointer(entry))?,
@@ -165,9 +156,6 @@ impl<'a> Handler<'a> {
                 Token::Stop => stopped = true,
                 _ => {}
             }
-        }
-        if requests > 1 {
-            self.chained(requests - 1);
         }
         if cool {
             self.engine.cool(&mut self.desk.take_place().ring)?;
@@ -225,7 +213,7 @@ impl<'a> Handler<'a> {
             self.engine.pass_on(entry);
             return Ok(());
         }
-        let may_pass = allowed > 1 && work.entries == 1;
+        let may_pass = allowed > 1 && work.entries < allowed;
         if let Some(ring) = may_pass.then(|| queue.ring_of_collector(self.worker)).flatten() {
             let (adopt, sent) = (Token::Adopt(entry.pointer()), Token::AdoptSent(entry.pointer()));
             work.ring.push(&sqe::message(ring, adopt, sent))?;
@@ -307,7 +295,7 @@ impl<'a> Handler<'a> {
         }
     }
 
-    /// Registers what the thread may have besides. What waits in the kernel then comes
+    /// Registers what the thread may have and its queue has not. What waits in the kernel then comes
     /// with the commits of the entry that the thread has already.
     fn take_more(&mut self) {
         let Some(queue) = self.worker.queue() else { return };
@@ -319,7 +307,9 @@ impl<'a> Handler<'a> {
         if !self.can_be_seen() || !self.engine.queues[queue as usize].collects(self.worker) {
             return;
         }
-        for _ in entries..allowed {
+        // What others have will come.
+        let usable = self.engine.queues[queue as usize].usable_entries();
+        for _ in usable..allowed {
             if self.register(queue).is_err() {
                 break;
             }

@@ -107,7 +107,8 @@ struct Queue {
     streamed: AtomicU64,
     /// Its threads are not to be bound at the moment.
     roams: AtomicBool,
-    /// Requests that were there already when those before them had been answered.
+    /// Requests that came while others were there, or when those before them had been
+    /// answered.
     chained: AtomicU64,
     /// Entries that one of its threads may have.
     batch: AtomicU32,
@@ -426,7 +427,10 @@ impl Engine {
     /// Counts an entry that came back with a request.
     fn taken(&self, entry: &Entry) {
         entry.set_holder(-1);
-        self.queue(entry).came();
+        let queue = self.queue(entry);
+        if queue.came() > 1 {
+            queue.chained.fetch_add(1, Ordering::Relaxed);
+        }
         if self.keeper_asleep.load(Ordering::SeqCst) {
             self.wake_keeper();
         }

@@ -81,6 +81,8 @@ impl Watch {
             }
             let (dry, behind) = (available(queue) <= 0, worker.behind.load(Ordering::Relaxed));
             let sleeps = match asleep[queue] {
+                // These must not be missed, and are few.
+                _ if looks > 0 && behind > 0 => worker.sleeps(),
                 _ if !dry && (looks == 0 || behind == 0) => false,
                 // A few are asked; the others are taken to do the same.
                 (sleeping, busy) if busy >= ASKED => 2 * sleeping > busy,
