@@ -237,6 +237,15 @@ impl Engine {
                     self.cleared.push(entry);
                     cleared += 1;
                 }
+                // Others' that have not become this thread's yet.
+                Completion { token: Token::Adopt(entry), .. } => {
+                    self.pass_on(Entry::from_pointer(entry));
+                }
+                Completion { token: Token::HandedOver(entry), .. } => {
+                    if self.cleared.push(Entry::from_pointer(entry)) {
+                        self.bell.signal();
+                    }
+                }
                 // What else there may be takes locks or memory.
                 other => work.kept.push_back(other),
             }

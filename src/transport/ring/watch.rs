@@ -79,11 +79,12 @@ impl Watch {
             if !worker.activity.is_busy() {
                 continue;
             }
-            let (dry, behind) = (available(queue) <= 0, worker.behind.load(Ordering::Relaxed));
+            let dry = available(queue) <= 0;
+            let could_hold_up = looks > 0 && worker.could_hold_up();
             let sleeps = match asleep[queue] {
                 // These must not be missed, and are few.
-                _ if looks > 0 && behind > 0 => worker.sleeps(),
-                _ if !dry && (looks == 0 || behind == 0) => false,
+                _ if could_hold_up => worker.sleeps(),
+                _ if !dry => false,
                 // A few are asked; the others are taken to do the same.
                 (sleeping, busy) if busy >= ASKED => 2 * sleeping > busy,
                 _ => worker.sleeps(),
@@ -99,10 +100,11 @@ impl Watch {
                 lasting[queue] += usize::from(lasts);
             }
             findings.lasts |= lasts;
-            if lasts && behind > 0 && !engine.gone.load(Ordering::SeqCst) {
-                // Something may come there at any time.
-                findings.moved = true;
-                if worker.holds_something_up() {
+            if lasts && could_hold_up && !engine.gone.load(Ordering::SeqCst) {
+                // Something may come to its entries at any time.
+                findings.moved |= worker.behind.load(Ordering::Relaxed) > 0;
+                if worker.holds_up() {
+                    findings.moved = true;
                     findings.stuck.extend(worker.tid());
                 }
             }

@@ -122,11 +122,14 @@ impl Worker {
         looks
     }
 
-    /// Whether a request, or an answer, waits behind the thread's callback.
-    pub fn holds_something_up(&self) -> bool {
-        if self.behind.load(Ordering::Relaxed) == 0 {
-            return false;
-        }
+    /// Whether a request, or an answer, could wait behind the thread's callback: at one of
+    /// its other entries, or passed on to it.
+    pub fn could_hold_up(&self) -> bool {
+        self.behind.load(Ordering::Relaxed) > 0 || self.put_off.lock().is_some()
+    }
+
+    /// Whether one does.
+    pub fn holds_up(&self) -> bool {
         self.held.load(Ordering::Relaxed) > 0
             || self.put_off.lock().as_ref().is_none_or(PutOff::is_any)
     }
