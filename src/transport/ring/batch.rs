@@ -48,7 +48,7 @@ const PROOF: u64 = 100_000;
 const SOME: u64 = 64;
 const TIMES: u8 = 4;
 /// Completions that an errand can keep for the loop.
-pub const KEPT: usize = 64;
+const KEPT: usize = 64;
 
 /// What is known about the filesystem's callbacks.
 pub struct Batching {
@@ -138,11 +138,6 @@ impl Queue {
         all.saturating_sub(self.counters.waiting()) as usize
     }
 
-    /// `worker`, or nobody, is the queue's collector from now on.
-    fn set_collector(&self, worker: Option<&Arc<Worker>>) {
-        *self.collector.lock() = worker.cloned();
-    }
-
     /// Whether `worker` is the queue's collector, or becomes it as there is none.
     pub fn collects(&self, worker: &Arc<Worker>) -> bool {
         Arc::ptr_eq(self.collector.lock().get_or_insert_with(|| worker.clone()), worker)
@@ -192,7 +187,7 @@ impl Engine {
             if batching.is_on.swap(false, Ordering::Relaxed) {
                 for queue in &self.queues {
                     queue.batch.store(1, Ordering::Relaxed);
-                    queue.set_collector(None);
+                    *queue.collector.lock() = None;
                 }
             }
             return;
@@ -234,7 +229,7 @@ impl Engine {
                 Completion { token: Token::Entry(entry), result: 0 } => {
                     let entry = Entry::from_pointer(entry);
                     self.taken(entry);
-                    self.cleared.push(entry);
+                    self.clear(entry);
                     cleared += 1;
                 }
                 // Others' that have not become this thread's yet.
@@ -242,21 +237,23 @@ impl Engine {
                     self.pass_on(Entry::from_pointer(entry));
                 }
                 Completion { token: Token::HandedOver(entry), .. } => {
-                    if self.cleared.push(Entry::from_pointer(entry)) {
-                        self.bell.signal();
-                    }
+                    self.clear(Entry::from_pointer(entry));
                 }
                 // What else there may be takes locks or memory.
                 other => work.kept.push_back(other),
             }
         }
         while let Some(entry) = work.waiting.pop_front() {
-            self.cleared.push(entry);
+            self.clear(entry);
             cleared += 1;
         }
         work.entries -= cleared;
         work.tell(worker);
-        if cleared > 0 {
+    }
+
+    /// Gives the request in `entry` to the keeper, for another thread.
+    fn clear(&self, entry: &Entry) {
+        if self.cleared.push(entry) {
             self.bell.signal();
         }
     }

@@ -41,6 +41,8 @@ pub struct Handler<'a> {
     /// Shared with the thread's errands, which come during callbacks.
     desk: &'a Desk<Work>,
     place: Place,
+    /// This thread is the collector of its queue.
+    collects: bool,
     /// The first answer that has not been committed was given then.
     answered_at: Moment,
     answers: u64,
@@ -63,6 +65,7 @@ impl<'a> Handler<'a> {
             worker,
             desk,
             place: Place::default(),
+            collects: false,
             answered_at: Moment::now(),
             answers: 0,
         };
@@ -213,7 +216,7 @@ impl<'a> Handler<'a> {
             self.engine.pass_on(entry);
             return Ok(());
         }
-        let may_pass = allowed > 1 && work.entries < allowed;
+        let may_pass = work.entries < allowed && !self.collects;
         if let Some(ring) = may_pass.then(|| queue.ring_of_collector(self.worker)).flatten() {
             let (adopt, sent) = (Token::Adopt(entry.pointer()), Token::AdoptSent(entry.pointer()));
             work.ring.push(&sqe::message(ring, adopt, sent))?;
@@ -295,16 +298,20 @@ impl<'a> Handler<'a> {
         }
     }
 
-    /// Registers what the thread may have and its queue has not. What waits in the kernel then comes
-    /// with the commits of the entry that the thread has already.
+    /// Registers what the thread may have and its queue has not. What waits in the
+    /// kernel then comes with the commits of the entry that the thread has already.
     fn take_more(&mut self) {
         let Some(queue) = self.worker.queue() else { return };
         let (queue, entries) = (queue as u16, self.desk.take_place().entries);
         let allowed = self.engine.entries_allowed(queue);
+        // Asked once in a time of batches.
+        self.collects &= allowed > 1;
         if entries == 0 || entries >= allowed {
             return;
         }
-        if !self.can_be_seen() || !self.engine.queues[queue as usize].collects(self.worker) {
+        self.collects = self.collects
+            || (self.can_be_seen() && self.engine.queues[queue as usize].collects(self.worker));
+        if !self.collects {
             return;
         }
         // What others have will come.
@@ -330,6 +337,7 @@ impl<'a> Handler<'a> {
     }
 
     fn become_spare(&mut self) {
+        self.collects = false;
         if let Some(queue) = self.worker.queue().filter(|_| self.engine.is_batching()) {
             self.engine.queues[queue].collects_no_more(self.worker);
         }
