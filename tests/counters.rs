@@ -5,7 +5,10 @@ mod support;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
+use support::client::eventually;
 use support::*;
 
 /// Of a header, and of a READ's argument.
@@ -194,6 +197,37 @@ each_transport! {
             }
             Transport::Dev => assert_eq!(entries, [0, 0]),
         }
+    }
+
+    /// Where there are entries enough, kept requests come by themselves.
+    fn kicks_end_when_growth_does(on) {
+        if on == Transport::Dev {
+            return skip("kicks are for rings");
+        }
+        if stock() {
+            return skip("only ringfuse counts");
+        }
+        let fs = Server::new("engine_ll").mount(on);
+        let cpu = cpus()[0];
+        let (queue, park) = (queue_of(&fs, cpu), opened(&fs, "park"));
+        let wave = || {
+            let parked = waiting(&park, cpu, 40);
+            fs.until("parked", 40);
+            fs.command("release");
+            all(parked);
+        };
+        (0..5).for_each(|_| wave());
+        // The last of those that are made to be sure comes after a second.
+        let kicks = || number(&fs, queue, "kicks");
+        eventually("the last kick", || {
+            let before = kicks();
+            thread::sleep(Duration::from_millis(1500));
+            kicks() == before
+        });
+        let before = kicks();
+        (0..25).for_each(|_| wave());
+        let more = kicks() - before;
+        assert!(more < 50, "{more} kicks for 1000 requests");
     }
 
     /// The queues are those that ringfuse_session_stats() tells of.

@@ -43,6 +43,8 @@ pub struct Handler<'a> {
     place: Place,
     /// This thread is the collector of its queue.
     collects: bool,
+    /// It has registered entries beside those that it had; none was kept since.
+    took_more: bool,
     /// The first answer that has not been committed was given then.
     answered_at: Moment,
     answers: u64,
@@ -66,6 +68,7 @@ impl<'a> Handler<'a> {
             desk,
             place: Place::default(),
             collects: false,
+            took_more: false,
             answered_at: Moment::now(),
             answers: 0,
         };
@@ -264,10 +267,11 @@ impl<'a> Handler<'a> {
         }
         let entries = work.entries;
         drop(work);
-        if entries > 0 {
-            // Some were registered while requests waited, which only commits take along;
-            // this one is none.
+        if std::mem::take(&mut self.took_more) {
+            // Requests may have waited then, which only commits take along; this is none.
             self.engine.strand(entry.queue());
+        }
+        if entries > 0 {
             return;
         }
         if self.engine.queue(entry).available.load(Ordering::SeqCst) <= 0 {
@@ -320,6 +324,7 @@ impl<'a> Handler<'a> {
             if self.register(queue).is_err() {
                 break;
             }
+            self.took_more = true;
         }
     }
 
