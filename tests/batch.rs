@@ -7,10 +7,11 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use support::client::eventually;
+use support::client::{eventually, stay_on};
 use support::*;
 
 /// Entries that a thread may have.
@@ -220,6 +221,47 @@ fn requests_that_are_kept() {
         parked.into_iter().for_each(|client| drop(client.join().expect("a client")));
         load.goes_on(100);
         load.end();
+    });
+}
+
+/// While a callback blocks and nothing else happens, the keeper sleeps. What then comes
+/// to its thread's other entries wakes it.
+#[test]
+fn the_keeper_sleeps_while_a_callback_blocks() {
+    on_rings(|_| {
+        let (cpu, elsewhere) = (cpus()[0], cpus()[cpus().len() - 1]);
+        if cpu == elsewhere {
+            return skip("one CPU only");
+        }
+        let (fs, load) = batching("yes");
+        load.end();
+        let [block, park, fast] = ["block", "park", "fast"].map(|name| opened(&fs, name));
+        let at = |file: &Arc<File>| {
+            let file = file.clone();
+            pinned(cpu, move || read(&file, 0))
+        };
+        thread::scope(|scope| {
+            // What it asks the filesystem comes to another queue.
+            let test = scope.spawn(|| {
+                stay_on(elsewhere);
+                let mut clients = vec![at(&block)];
+                fs.until("blocked", 1);
+                // The kernel uses first what was given back last: what others have.
+                clients.extend((0..MANY / 2).map(|_| at(&park)));
+                fs.until("parked", MANY / 2);
+                eventually("threads that sleep", || {
+                    let before = process::switches(fs.pid);
+                    thread::sleep(Duration::from_millis(20));
+                    process::switches(fs.pid) == before
+                });
+                let quick = at(&fast);
+                eventually("a quick read", || quick.is_finished());
+                fs.command("unblock");
+                fs.command("release");
+                clients.into_iter().for_each(|client| drop(client.join().expect("a client")));
+            });
+            test.join().expect("the test");
+        });
     });
 }
 

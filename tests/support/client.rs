@@ -27,12 +27,17 @@ pub type Pinned<T> = JoinHandle<T>;
 /// the queue of that CPU. Its stack is small: tests start a thousand.
 pub fn pinned<T: Send + 'static>(cpu: usize, f: impl FnOnce() -> T + Send + 'static) -> Pinned<T> {
     let body = move || {
-        let mut set = rustix::thread::CpuSet::new();
-        set.set(cpu);
-        rustix::thread::sched_setaffinity(None, &set).expect("sched_setaffinity");
+        stay_on(cpu);
         f()
     };
     thread::Builder::new().stack_size(256 << 10).spawn(body).expect("a thread")
+}
+
+/// Binds the calling thread to one CPU.
+pub fn stay_on(cpu: usize) {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(cpu);
+    rustix::thread::sched_setaffinity(None, &set).expect("sched_setaffinity");
 }
 
 /// 64-bit FNV-1a, as the test filesystems compute it.

@@ -328,15 +328,19 @@ impl<'a> Handler<'a> {
         }
     }
 
-    /// Whether the keeper can see what comes to the thread's ring during a callback, and
-    /// have it cleared.
+    /// Whether the keeper can see what comes to the thread's ring during a callback, be
+    /// woken then, and have it cleared.
     fn can_be_seen(&self) -> bool {
         if !errand::are_possible() {
             return false;
         }
         let mut put_off = self.worker.put_off.lock();
         if put_off.is_none() {
-            *put_off = PutOff::of(self.worker.ring_fd.load(Ordering::Relaxed)).ok();
+            let ring = self.worker.ring_fd.load(Ordering::Relaxed);
+            let seen = PutOff::of(ring).and_then(|seen| {
+                self.desk.take_place().ring.call(&self.engine.bell).map(|()| seen)
+            });
+            *put_off = seen.ok();
         }
         put_off.is_some()
     }

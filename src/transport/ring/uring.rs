@@ -2,6 +2,7 @@
 
 use super::sqe::{self, Token};
 use crate::errno::{Errno, Result};
+use crate::sys::fd::EventFd;
 use crate::sys::fork::Unshared;
 use crate::sys::kernel_order;
 use io_uring::squeue::Entry128;
@@ -77,6 +78,12 @@ impl Ring {
             }
         }
         Err(Errno(libc::EIO))
+    }
+
+    /// `bell` is the ring's eventfd from now on. Whether it is signalled is another matter
+    /// ([`crate::sys::put_off`]).
+    pub fn call(&self, bell: &EventFd) -> Result<()> {
+        Ok(self.uring.submitter().register_eventfd(bell.as_raw_fd())?)
     }
 
     /// Queues `sqe` for the next submission.

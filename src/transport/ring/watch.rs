@@ -74,6 +74,8 @@ impl Watch {
                     worker.begins_to_last();
                 }
                 findings.held_up.extend(worker.take_held_up());
+            } else {
+                worker.call_keeper(false);
             }
             let Some(queue) = worker.queue() else { continue };
             if !worker.activity.is_busy() {
@@ -101,8 +103,10 @@ impl Watch {
             }
             findings.lasts |= lasts;
             if lasts && could_hold_up && !engine.gone.load(Ordering::SeqCst) {
-                // Something may come to its entries at any time.
-                findings.moved |= worker.behind.load(Ordering::Relaxed) > 0;
+                // Something may come to its entries at any time. As many looks follow as
+                // the keeper makes before it sleeps, should this have been too late.
+                let called = worker.call_keeper(true);
+                findings.moved |= !called && worker.behind.load(Ordering::Relaxed) > 0;
                 if worker.holds_up() {
                     findings.moved = true;
                     findings.stuck.extend(worker.tid());

@@ -44,6 +44,8 @@ pub struct Worker {
     pub(super) held: AtomicU32,
     /// Tells what has come to its ring meanwhile, if the thread may have other entries.
     pub(super) put_off: Mutex<Option<PutOff>>,
+    /// That wakes the keeper. The keeper's.
+    calls_keeper: AtomicBool,
     /// The descriptor of its io_uring; -1 before there is one.
     pub(super) ring_fd: AtomicI32,
     queue: AtomicU32,
@@ -68,6 +70,7 @@ impl Worker {
             behind: AtomicU32::new(0),
             held: AtomicU32::new(0),
             put_off: Mutex::new(None),
+            calls_keeper: AtomicBool::new(false),
             ring_fd: AtomicI32::new(-1),
             queue: AtomicU32::new(NO_QUEUE),
             tid: AtomicI32::new(0),
@@ -132,6 +135,18 @@ impl Worker {
     pub fn holds_up(&self) -> bool {
         self.held.load(Ordering::Relaxed) > 0
             || self.put_off.lock().as_ref().is_none_or(PutOff::is_any)
+    }
+
+    /// Has the kernel wake the keeper when something comes to the thread's ring, or does
+    /// not any more. Whether it will.
+    pub fn call_keeper(&self, wanted: bool) -> bool {
+        if self.calls_keeper.load(Ordering::Relaxed) != wanted {
+            if let Some(put_off) = self.put_off.lock().as_ref() {
+                put_off.signal_event(wanted);
+                self.calls_keeper.store(wanted, Ordering::Relaxed);
+            }
+        }
+        self.calls_keeper.load(Ordering::Relaxed)
     }
 
     /// The keeper has seen the thread in the same callback for the first time.
