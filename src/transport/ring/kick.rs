@@ -160,6 +160,11 @@ impl Engine {
         self.queue(entry).kicks_done.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Nothing can be brought any more.
+    fn kicks_end(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst) || self.gone.load(Ordering::SeqCst)
+    }
+
     fn start_kicker(self: &Arc<Self>, queue: u16) {
         Thread::join_finished(&self.kicker_threads);
         let engine = self.clone();
@@ -185,7 +190,7 @@ impl Engine {
     fn kick(&self, index: u16) {
         let queue = &self.queues[index as usize];
         let (mut in_vain, mut kicks, mut patience) = (0, 0, LEAST_PATIENCE);
-        while in_vain < 2 && kicks < MOST_KICKS && !self.stopping.load(Ordering::SeqCst) {
+        while in_vain < 2 && kicks < MOST_KICKS && !self.kicks_end() {
             let ready = (0..PATIENCE).any(|_| queue.is_ready() || pause());
             if !ready {
                 return;
@@ -207,9 +212,8 @@ impl Engine {
             kicks += 1;
             let sent = queue.kicks_sent.fetch_add(1, Ordering::SeqCst) + 1;
             let done = || queue.kicks_done.load(Ordering::SeqCst) >= sent;
-            let ends = || self.stopping.load(Ordering::SeqCst) || self.gone.load(Ordering::SeqCst);
             let brought = || queue.brought_so_far() != before;
-            if !(0..patience).any(|_| brought() || done() || ends() || pause()) {
+            if !(0..patience).any(|_| brought() || done() || self.kicks_end() || pause()) {
                 // Its thread has no CPU; or it came to no entry, and waits in the FIFO
                 // for a kick itself.
                 patience = (2 * patience).min(MOST_PATIENCE);
@@ -298,7 +302,7 @@ impl Engine {
         let (mut calls, mut brought) = (0, queue.brought_so_far());
         let (mut in_vain, mut stuck) = (0, STUCK);
         let kicked = queue.kicked.load(Ordering::SeqCst);
-        while !self.stopping.load(Ordering::SeqCst) {
+        while !self.kicks_end() {
             if in_vain >= 2 {
                 // Done, but for calls that wait in the FIFO themselves.
                 prodders.iter().for_each(Prodder::stop);
@@ -341,8 +345,7 @@ impl Engine {
         }
         self.kicks.prodding.store(false, Ordering::SeqCst);
         self.kicks.prodders.lock().clear();
-        let ends = self.stopping.load(Ordering::SeqCst) || self.gone.load(Ordering::SeqCst);
-        ends || queue.kicked.load(Ordering::SeqCst) != kicked
+        self.kicks_end() || queue.kicked.load(Ordering::SeqCst) != kicked
     }
 }
 
