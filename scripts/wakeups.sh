@@ -23,7 +23,7 @@ head -c 1048576 /dev/urandom >/tmp/src/file
 try() {
     name=$1 libraries=$2
     shift 2
-    env LD_LIBRARY_PATH=$libraries "$@" passthrough -f -o source=/tmp/src,timeout=60 /tmp/mnt 2>/tmp/log &
+    env LD_LIBRARY_PATH=$libraries "$@" /tmp/mnt 2>/tmp/log &
     pid=$!
     for i in $(seq 100); do
         grep -q /tmp/mnt /proc/mounts && break
@@ -34,11 +34,17 @@ try() {
     wait $pid
 }
 for round in 1 2 3; do
-    try "stock, /dev/fuse" /stock A=
-    try "/dev/fuse" /build RINGFUSE_TRANSPORT=dev
-    try "rings" /build RINGFUSE_TRANSPORT=ring RINGFUSE_PIN=yes RINGFUSE_YIELD=yes
-    try "rings, not yielding" /build RINGFUSE_TRANSPORT=ring RINGFUSE_PIN=yes RINGFUSE_YIELD=no
-    try "rings, not bound" /build RINGFUSE_TRANSPORT=ring RINGFUSE_PIN=no
+    server="passthrough -f -o source=/tmp/src,timeout=60"
+    dev="RINGFUSE_TRANSPORT=dev"
+    ring="RINGFUSE_TRANSPORT=ring"
+    try "stock, /dev/fuse" /stock $server
+    try "/dev/fuse" /build $dev $server
+    try "/dev/fuse, one thread" /build $dev $server,max_threads=1
+    try "/dev/fuse, SCHED_IDLE" /build $dev chrt -i 0 $server
+    try "/dev/fuse, one CPU" /build $dev taskset -c 1 $server
+    try "rings" /build $ring RINGFUSE_PIN=yes RINGFUSE_YIELD=yes $server
+    try "rings, not yielding" /build $ring RINGFUSE_PIN=yes RINGFUSE_YIELD=no $server
+    try "rings, not bound" /build $ring RINGFUSE_PIN=no $server
 done
 GUEST
 echo "| kernel | server | the client moves | switches of the client | of the server |"
@@ -47,7 +53,7 @@ for kernel; do
     log=$work/log
     "$top/tests/vm/run" --kernel "$kernel" --cpus 4 --timeout 900 --build "$build" \
         --add "$work/wakeups:wakeups" --add "$work/passthrough:passthrough" \
-        --add "$work/guest:guest" --add "$stock:stock-libfuse3.so.3" -- \
+        --add "$work/guest:guest" --add "$(command -v chrt)" --add "$(command -v taskset)" --add "$stock:stock-libfuse3.so.3" -- \
         sh -c "mkdir /stock; ln -s /bin/stock-libfuse3.so.3 /stock/libfuse3.so.3; COUNT=$count sh /bin/guest" \
         >"$log" 2>&1 || { cat "$log" >&2; die "the guest of $kernel failed"; }
     python3 - "$kernel" "$log" <<'PYTHON'

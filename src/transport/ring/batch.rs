@@ -21,13 +21,14 @@
 //!
 //! # When a callback lasts all the same
 //! The keeper sees it within some looks ([`super::watch`]), and what waits behind it: of
-//! what the kernel has put off for the thread it says so ([`crate::sys::put_off`]). As
-//! often as something does, it sends the thread on an [errand](crate::sys::errand): in a
-//! signal handler, the thread commits what it has answered, and gives all requests that
-//! have come to its entries to the keeper, which finds other threads for them
-//! ([`Engine::clear_desk`]). No thread gets more entries from then on, until there is
-//! proof again, and those that have several pass them on, with the next answers, to
-//! threads that have none: what remains is what there would be without batches.
+//! what the kernel has put off for the thread it says so ([`crate::sys::put_off`]), and
+//! rings the keeper's bell, should that sleep. As often as something does, the keeper
+//! sends the thread on an [errand](crate::sys::errand): in a signal handler, the thread
+//! commits what it has answered, and gives all requests that have come to its entries to
+//! the keeper, which finds other threads for them ([`Engine::clear_desk`]). No thread gets
+//! more entries from then on, until there is proof again, and those that have several
+//! pass them on, with the next answers, to threads that have none: what remains is what
+//! there would be without batches.
 
 use super::entry::Entry;
 use super::sqe::Token;
