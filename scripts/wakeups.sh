@@ -53,7 +53,8 @@ for kernel; do
     log=$work/log
     "$top/tests/vm/run" --kernel "$kernel" --cpus 4 --timeout 900 --build "$build" \
         --add "$work/wakeups:wakeups" --add "$work/passthrough:passthrough" \
-        --add "$work/guest:guest" --add "$(command -v chrt)" --add "$(command -v taskset)" --add "$stock:stock-libfuse3.so.3" -- \
+        --add "$work/guest:guest" --add "$stock:stock-libfuse3.so.3" \
+        --add "$(command -v chrt)" --add "$(command -v taskset)" -- \
         sh -c "mkdir /stock; ln -s /bin/stock-libfuse3.so.3 /stock/libfuse3.so.3; COUNT=$count sh /bin/guest" \
         >"$log" 2>&1 || { cat "$log" >&2; die "the guest of $kernel failed"; }
     python3 - "$kernel" "$log" <<'PYTHON'

@@ -229,8 +229,9 @@ fn requests_that_are_kept() {
     });
 }
 
-/// While a callback blocks and nothing else happens, the keeper sleeps. What then comes
-/// to its thread's other entries wakes it.
+/// While a callback blocks and nothing else happens, the keeper sleeps, although requests
+/// may come to its thread's other entries; those that come then are served. (That the
+/// kernel wakes the keeper for them is shown where it is asked to: `sys/put_off.rs`.)
 #[test]
 fn the_keeper_sleeps_while_a_callback_blocks() {
     on_rings(|_| {

@@ -24,8 +24,8 @@ const FEAT_SINGLE_MMAP: u32 = 1;
 const SQ_TASKRUN: u32 = 1 << 2;
 const CQ_EVENTFD_DISABLED: u32 = 1;
 
-/// Where the two words of flags of a ring are in its memory; `None` if that cannot be
-/// told.
+/// Where the flags of a ring are in its memory, those of its two halves; `None` if that
+/// cannot be told.
 fn offsets() -> Option<[usize; 2]> {
     static OFFSETS: OnceLock<Option<[usize; 2]>> = OnceLock::new();
     *OFFSETS.get_or_init(|| {
@@ -41,6 +41,10 @@ fn offsets() -> Option<[usize; 2]> {
         (words[FEATURES] & FEAT_SINGLE_MMAP != 0).then_some(offsets)
     })
 }
+
+/// The halves of a ring, in this order.
+const SQ: usize = 0;
+const CQ: usize = 1;
 
 /// The flags of one ring. Keeps the ring alive: to be dropped before the thread ends.
 pub struct PutOff {
@@ -70,18 +74,18 @@ impl PutOff {
 
     /// Whether there is such work.
     pub fn is_any(&self) -> bool {
-        self.flags(0).load(Ordering::SeqCst) & SQ_TASKRUN != 0
+        self.flags(SQ).load(Ordering::SeqCst) & SQ_TASKRUN != 0
     }
 
     /// Whether the ring's eventfd, if it has one, is to be signalled when there is. What
     /// was put off about now may be missed.
     pub fn signal_event(&self, wanted: bool) {
-        self.flags(1).store(if wanted { 0 } else { CQ_EVENTFD_DISABLED }, Ordering::SeqCst);
+        self.flags(CQ).store(if wanted { 0 } else { CQ_EVENTFD_DISABLED }, Ordering::SeqCst);
     }
 
-    fn flags(&self, index: usize) -> &AtomicU32 {
+    fn flags(&self, half: usize) -> &AtomicU32 {
         // SAFETY: an aligned word in the map, which the kernel uses as an atomic.
-        unsafe { self.map.start().add(self.offsets[index]).cast::<AtomicU32>().as_ref() }
+        unsafe { self.map.start().add(self.offsets[half]).cast::<AtomicU32>().as_ref() }
     }
 }
 
